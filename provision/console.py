@@ -1,0 +1,44 @@
+"""What the three commands share at the terminal: errors become one message and an exit status.
+
+It knows click and, of the toolkit, the errors alone, because it travels to servers inside `chill-meter`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from provision.errors import ChillError
+
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """A click group whose commands end with the toolkit's exit statuses (0, 1, 2, 3), never with a traceback.
+
+    Exceptions listed in `expected`, with `message`, `hint` and `status`, are shown; any other is a bug and does
+    show a traceback.
+    """
+
+    expected: tuple[type[Exception], ...] = (ChillError,)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted. Nothing is half-written; the same command can be run again.", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # The reader of our output (head, less) went away: nothing left to tell it.
+            raise click.Abort from None
+        except self.expected as error:
+            show_error(str(getattr(error, "message", error)), str(getattr(error, "hint", "")))
+            ctx.exit(int(getattr(error, "status", 1)))
+
+
+def show_error(message: str, hint: str = "") -> None:
+    """Print an error to stderr, with the next step under it."""
+    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)

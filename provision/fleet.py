@@ -1,0 +1,274 @@
+"""The fleet directory: settings and inventory become frozen, validated values; all problems are told at once.
+
+The inventory is an ordinary Ansible one. Of it, this module reads the group `servers` in
+`inventory/servers.yml` and the files `inventory/instances/<slug>.yml`; anything else in the directory is
+Ansible's alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from provision.errors import InvalidFiles, Problem, RequestError
+from provision.names import KINDS, InstanceNames, Kind, instance_names, slug_fault
+from provision.settings import EmailAddress, Fingerprint, Section, Settings, model_problems, read_settings
+
+FLEET_VARIABLE = "CHILL_FLEET"
+SETTINGS_FILE = "chill.toml"
+
+
+class Responsible(Section):
+    """Who receives the passwords: the fingerprint is that of the OpenPGP key they are encrypted to."""
+
+    name: str = Field(min_length=1)
+    email: EmailAddress
+    fingerprint: Fingerprint
+
+
+class Contact(Section):
+    """A person at the customer's."""
+
+    name: str = Field(min_length=1)
+    email: EmailAddress
+
+
+class Contract(Section):
+    """What is billed from when to when, by which price list. `ends` is the last day, None while it runs."""
+
+    starts: date
+    ends: date | None = None
+    tariff: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Contract:
+        if self.ends and self.ends < self.starts:
+            raise ValueError(f"ends {self.ends} is before starts {self.starts}")
+        return self
+
+
+class InstanceVariables(Section):
+    """The variables of an instance's group that the toolkit reads."""
+
+    client: str = Field(min_length=1)
+    responsible: Responsible
+    contract: Contract
+    contacts: dict[str, Contact] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server: its inventory name and the variables given to it. `address` is where it answers."""
+
+    name: str
+    variables: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def address(self) -> str:
+        return str(self.variables.get("ansible_host", self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A customer: names, client, contract, and the server of each environment by kind. `path` is its file."""
+
+    names: InstanceNames
+    client: str
+    responsible: Responsible
+    contract: Contract
+    contacts: Mapping[str, Contact] = field(hash=False)
+    servers: Mapping[Kind, str] = field(hash=False)
+    path: Path
+
+    @property
+    def slug(self) -> str:
+        return self.names.slug
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Everything a fleet directory says, valid as a whole."""
+
+    directory: Path
+    settings: Settings
+    servers: Mapping[str, Server] = field(hash=False)
+    instances: Mapping[str, Instance] = field(hash=False)
+
+    @property
+    def inventory(self) -> Path:
+        return self.directory / "inventory"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path(self.settings.ledger)
+
+    @property
+    def tariffs(self) -> Path:
+        return self.directory / "tariffs"
+
+    @property
+    def journal(self) -> Path:
+        return self.directory / "journal"
+
+    @property
+    def ssh_config(self) -> Path | None:
+        """The OpenSSH client configuration to reach servers with; None for that of who runs the command."""
+        config = self.settings.ssh.config
+        return self.path(config) if config else None
+
+    def path(self, setting: str) -> Path:
+        """A path of the settings: `~` expanded, relative ones taken from the fleet directory."""
+        return self.directory / Path(setting).expanduser()
+
+    def instance(self, slug: str) -> Instance:
+        """The instance called `slug`; a RequestError when there is none."""
+        try:
+            return self.instances[slug]
+        except KeyError:
+            known = ", ".join(self.instances) or "none yet"
+            raise RequestError(f"SLUG: there is no instance {slug!r} in {self.directory}", f"known: {known}") from None
+
+    def server(self, name: str) -> Server:
+        """The server called `name`; a RequestError when there is none."""
+        try:
+            return self.servers[name]
+        except KeyError:
+            known = ", ".join(self.servers) or "none yet"
+            raise RequestError(
+                f"server {name!r} is not in inventory/servers.yml",
+                f"known: {known}; add it to the group servers",
+            ) from None
+
+
+def fleet_directory(option: str | os.PathLike[str] | None = None) -> Path:
+    """The fleet directory: the option, else $CHILL_FLEET, else the current directory."""
+    return Path(option or os.environ.get(FLEET_VARIABLE) or ".").expanduser().resolve()
+
+
+def load_fleet(directory: Path) -> Fleet:
+    """Read and validate a fleet directory. InvalidFiles with every problem found, each with file and key."""
+    settings, found = read_settings(directory / SETTINGS_FILE)
+    problems = list(found)
+    servers, found = _read_servers(directory / "inventory" / "servers.yml")
+    problems += found
+    instances: dict[str, Instance] = {}
+    for path in sorted((directory / "inventory" / "instances").glob("*.yml")):
+        if settings is None:
+            break
+        instance, found = _read_instance(path, settings, servers)
+        problems += found
+        if instance:
+            instances[instance.slug] = instance
+    if problems or settings is None:
+        raise InvalidFiles(problems, f"correct these in {directory} and run the command again")
+    return Fleet(directory, settings, servers, instances)
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any] | None, Sequence[Problem]]:
+    try:
+        # The C loader, where it is there: a fleet may hold thousands of files.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        document = yaml.load(path.read_text(encoding="utf-8"), loader)  # noqa: S506 (a safe loader either way)
+    except FileNotFoundError:
+        return None, [Problem(str(path), "there is no such file", "chill-provision init DIR writes a commented one")]
+    except OSError as error:
+        return None, [Problem(str(path), f"cannot be read: {error.strerror}")]
+    except UnicodeDecodeError:
+        return None, [Problem(str(path), "is not UTF-8 text")]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        return None, [Problem(f"{_place(path)}{line}", f"is not YAML: {getattr(error, 'problem', error)}")]
+    except ValueError as error:
+        # A date that does not exist, such as 2026-02-30, which PyYAML tries to build.
+        return None, [Problem(_place(path), f"holds a value that does not exist: {error}")]
+    if not isinstance(document, dict):
+        return None, [Problem(_place(path), "expected groups at its top level")]
+    return document, []
+
+
+def _place(path: Path) -> str:
+    """A file as an adminsys names it: from `inventory/` on."""
+    parts = path.parts
+    return "/".join(parts[parts.index("inventory") :]) if "inventory" in parts else path.name
+
+
+def _read_servers(path: Path) -> tuple[dict[str, Server], Sequence[Problem]]:
+    document, problems = _read_yaml(path)
+    if document is None:
+        return {}, problems
+    hosts = _mapping(_mapping(document.get("servers")).get("hosts"))
+    if not isinstance(document.get("servers"), dict):
+        return {}, [Problem(f"{_place(path)}: servers", "is missing", "servers: {hosts: {srv1.example.net: {}}}")]
+    return {str(name): Server(str(name), _mapping(variables)) for name, variables in hosts.items()}, []
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _read_instance(
+    path: Path, settings: Settings, servers: Mapping[str, Server]
+) -> tuple[Instance | None, list[Problem]]:
+    slug = path.stem
+    place = _place(path)
+    fault = slug_fault(slug, settings.reserved_slugs)
+    if fault:
+        return None, [Problem(place, f"{slug!r} is not a slug: {fault}")]
+    document, found = _read_yaml(path)
+    if document is None:
+        return None, list(found)
+    names = instance_names(slug, settings.domain, settings.support_domain)
+    placed, problems = _read_hosts(document, names, place, servers)
+    variables = _mapping(document.get(names.group)).get("vars")
+    try:
+        model = InstanceVariables.model_validate(_mapping(variables))
+    except ValidationError as error:
+        return None, problems + model_problems(error, place, under=f"{names.group}.vars")
+    if problems:
+        return None, problems
+    return Instance(names, model.client, model.responsible, model.contract, model.contacts, placed, path), []
+
+
+def _read_hosts(
+    document: Mapping[str, Any], names: InstanceNames, place: str, servers: Mapping[str, Server]
+) -> tuple[dict[Kind, str], list[Problem]]:
+    """The server of each environment, and what is wrong with the file's groups and hosts."""
+    problems = [
+        Problem(f"{place}: {group}", "is a group that does not belong in this file")
+        for group in document
+        if group not in (names.group, *KINDS)
+    ]
+    expected = {names.production.domain, names.test.domain}
+    members = set(_mapping(_mapping(document.get(names.group)).get("hosts")))
+    if members != expected:
+        problems.append(Problem(f"{place}: {names.group}.hosts", f"expected {' and '.join(sorted(expected))}"))
+    placed: dict[Kind, str] = {}
+    for kind, environment in zip(KINDS, names.environments, strict=True):
+        hosts = _mapping(_mapping(document.get(kind)).get("hosts"))
+        key = f"{place}: {kind}.hosts"
+        if set(hosts) != {environment.domain}:
+            problems.append(Problem(key, f"expected exactly {environment.domain}"))
+            continue
+        variables = _mapping(hosts[environment.domain])
+        problems += _host_problems(variables, names.slug, f"{key}.{environment.domain}", servers)
+        placed[kind] = str(variables.get("server"))
+    return placed, problems
+
+
+def _host_problems(
+    variables: Mapping[str, Any], slug: str, key: str, servers: Mapping[str, Server]
+) -> Iterator[Problem]:
+    if variables.get("instance") != slug:
+        yield Problem(f"{key}.instance", f"is {variables.get('instance')!r}, expected {slug!r}")
+    if "server" not in variables:
+        yield Problem(f"{key}.server", "is missing", "name a server of inventory/servers.yml")
+    elif variables["server"] not in servers:
+        yield Problem(f"{key}.server", f"{variables['server']!r} is not in the group servers of inventory/servers.yml")

@@ -1,0 +1,161 @@
+"""The fleet's settings: the schema of `chill.toml`.
+
+What a key means is said here and in the sample that `init` writes.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from provision.errors import Problem
+
+Language = Literal["fr", "en", "nl"]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("not a time zone of the tz database, such as Europe/Brussels") from None
+    return name
+
+
+def _fingerprint(text: str) -> str:
+    """An OpenPGP v4 fingerprint: 40 hex digits; spaces are allowed as key tools print them."""
+    compact = text.replace(" ", "").upper()
+    if not re.fullmatch(r"[0-9A-F]{40}", compact):
+        hint = "an e-mail address may match several keys; " if "@" in text else ""
+        raise ValueError(f"{hint}expected the 40 hex digits of an OpenPGP fingerprint")
+    return compact
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"[^@\s<>,;\"]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", text):
+        raise ValueError("expected an e-mail address")
+    return text
+
+
+DomainName = Annotated[
+    str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+$", max_length=200)
+]
+Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
+EmailAddress = Annotated[str, AfterValidator(_address)]
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+
+
+class Section(BaseModel):
+    """A table of settings: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Release(Section):
+    """The built application that new environments get: an archive that keeps docs/release-contract.md."""
+
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+    archive: str = Field(min_length=1, description="a path, relative to the fleet directory")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Mail(Section):
+    """How letters leave the control machine."""
+
+    sender: EmailAddress
+    host: str = "localhost"
+    port: int = Field(default=25, ge=1, le=65535)
+    security: Literal["none", "starttls", "tls"] = "none"
+    username: str = ""
+    password_file: str = Field(default="", description="a file with the password, readable by its owner only")
+
+
+class OpenPGP(Section):
+    """The keyring with the responsibles' public keys, and the key that signs letters."""
+
+    home: str = "~/.gnupg"
+    signing_key: Fingerprint | None = None
+    minimum_validity_days: int = Field(default=30, ge=0)
+
+
+class Tls(Section):
+    """Where certificates come from. `private-ca`: signed on the control machine by the CA named here."""
+
+    mode: Literal["private-ca"] = "private-ca"
+    ca_certificate: str
+    ca_key: str
+
+
+class Ssh(Section):
+    """How servers are reached: an OpenSSH client configuration with hosts, users and pinned host keys."""
+
+    config: str = ""
+
+
+class Settings(Section):
+    """`chill.toml`. Paths are relative to the fleet directory; `~` is the home of who runs the command."""
+
+    domain: DomainName
+    support_domain: DomainName
+    language: Language = "fr"
+    timezone: TimeZone = "Europe/Brussels"
+    ledger: str = "ledger"
+    engine: Literal["duckdb"] = "duckdb"
+    reserved_slugs: tuple[str, ...] = ()
+    server_mail_relay: str = Field(default="", description="host:port that servers hand their mail to; empty: none")
+    release: Release
+    mail: Mail
+    openpgp: OpenPGP = OpenPGP()
+    tls: Tls
+    ssh: Ssh = Ssh()
+
+
+def read_settings(path: Path) -> tuple[Settings | None, Sequence[Problem]]:
+    """Read `chill.toml`: the settings, or every problem in it, each with its key."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, [Problem(str(path), "there is no such file", "chill-provision init DIR writes a commented one")]
+    except OSError as error:
+        return None, [Problem(str(path), f"cannot be read: {error.strerror}")]
+    except UnicodeDecodeError:
+        return None, [Problem(str(path), "is not UTF-8 text")]
+    except tomllib.TOMLDecodeError as error:
+        return None, [Problem(str(path), f"is not TOML: {error}")]
+    try:
+        return Settings.model_validate(document), []
+    except ValidationError as error:
+        return None, model_problems(error, path.name)
+
+
+def model_problems(
+    error: ValidationError, place: str, lines: dict[str, int] | None = None, under: str = ""
+) -> list[Problem]:
+    """Every fault pydantic found, as problems that name the file, the line where it is known, and the key.
+
+    `under` is the key that the validated table itself has in the file.
+    """
+    problems = []
+    for fault in error.errors(include_url=False):
+        key = ".".join(str(part) for part in (*filter(None, [under]), *fault["loc"]))
+        line = (lines or {}).get(key)
+        where = f"{place}:{line}" if line else place
+        problems.append(Problem(f"{where}: {key}" if key else where, _fault_text(fault["type"], fault["msg"])))
+    return problems
+
+
+def _fault_text(kind: str, message: str) -> str:
+    """Pydantic's messages in the words of this toolkit, where its own would puzzle an adminsys."""
+    known = {
+        "missing": "is missing",
+        "extra_forbidden": "is not a key that is known here",
+        "string_type": "expected text between quotes",
+        "int_type": "expected a whole number",
+    }
+    text = known.get(kind, message)
+    return text.removeprefix("Value error, ")
