@@ -1,0 +1,34 @@
+"""What a shell offers after a tab: slugs, servers, tariffs. Quick, and silent when a file is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+from click.shell_completion import CompletionItem
+
+from provision.errors import ChillError
+from provision.fleet import fleet_directory, load_fleet
+
+
+def _complete(subdirectory: str, pattern: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Complete by the names of files, without parsing any."""
+
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        directory = fleet_directory(ctx.params.get("fleet"))
+        names = sorted(path.stem for path in (directory / subdirectory).glob(pattern))
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+def complete_server(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    try:
+        names = load_fleet(fleet_directory(ctx.params.get("fleet"))).servers
+    except ChillError:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+complete_slug = _complete("inventory/instances", "*.yml")
+complete_tariff = _complete("tariffs", "*.toml")

@@ -1,0 +1,174 @@
+"""What was done, when, by whom, with what result: `journal/<slug>.jsonl`, append-only, without secrets.
+
+A line is one JSON object.
+Keys of a line: `time` (UTC, `2026-11-23T00:15:00Z`), `who` (user@machine), `command` (create, apply, verify),
+`event`, `version` (of the toolkit); and where they apply `result` (ok, failed, interrupted), `environments`
+(state by domain), `seconds`, `detail`. Events: `started` and `ended` around a command's work, `letter_sent`
+when the responsible has been given the passwords.
+
+States of environments are derived from it and stored nowhere else.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from provision.errors import ChillError, InvalidFiles, Problem
+
+State = Literal["planned", "creating", "ready", "failed"]
+Result = Literal["ok", "failed", "interrupted"]
+# States in which a change of an environment can end.
+ENDS: Mapping[str, State] = {"ready": "ready", "failed": "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a journal. `environments` holds the state that each named domain is in from now on."""
+
+    time: str
+    who: str
+    command: str
+    event: str
+    version: str
+    result: str = ""
+    environments: Mapping[str, str] = field(default_factory=dict, hash=False)
+    seconds: float | None = None
+    detail: str = ""
+
+
+def toolkit_version() -> str:
+    """The version of the installed toolkit.
+
+    `unreleased` when it runs from a checkout that is not installed.
+    """
+    try:
+        return version("petits-chills")
+    except PackageNotFoundError:
+        return "unreleased"
+
+
+def who() -> str:
+    """The person behind the command: who called sudo, else the user, at this machine."""
+    try:
+        user = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+class Journal:
+    """The journals of a fleet, in its directory `journal/`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def path(self, slug: str) -> Path:
+        return self.directory / f"{slug}.jsonl"
+
+    def log(self, command: str, now: datetime | None = None) -> Path:
+        """A name for the log of a new run, under `runs/`."""
+        moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
+        return self.directory / "runs" / f"{moment}-{command}-{os.getpid()}.log"
+
+    def add(
+        self,
+        slug: str,
+        command: str,
+        event: str,
+        *,
+        result: Result | Literal[""] = "",
+        environments: Mapping[str, State] | None = None,
+        seconds: float | None = None,
+        detail: str = "",
+    ) -> Entry:
+        """Append a line, flushed to disk before this returns."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        rounded = None if seconds is None else round(seconds, 1)
+        entry = Entry(now, who(), command, event, toolkit_version(), result, dict(environments or {}), rounded, detail)
+        line = json.dumps(
+            {key: value for key, value in asdict(entry).items() if value not in ("", None, {})},
+            ensure_ascii=False,
+        )
+        path = self.path(slug)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _append(path, line)
+        except OSError as error:
+            raise ChillError(
+                f"{path}: cannot be written: {error.strerror}", "make it writable and run the command again"
+            ) from error
+        return entry
+
+    def read(self, slug: str) -> Sequence[Entry]:
+        """Every line of an instance's journal, oldest first.
+
+        InvalidFiles for lines that are not of this form.
+        """
+        path = self.path(slug)
+        if not path.is_file():
+            return ()
+        entries, problems = [], []
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+            try:
+                entries.append(Entry(**json.loads(line)))
+            except (json.JSONDecodeError, TypeError):
+                problems.append(Problem(f"journal/{path.name}:{number}", "is not a line of a journal"))
+        if problems:
+            raise InvalidFiles(problems, "mend or remove these lines")
+        return entries
+
+
+def _append(path: Path, line: str) -> None:
+    """Append one line by one write, after completing a line that a power cut may have left unfinished."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        whole = size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
+        os.write(descriptor, (("" if whole else "\n") + line + "\n").encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def states(entries: Iterable[Entry], domains: Sequence[str]) -> dict[str, State]:
+    """The state of each environment.
+
+    `planned` until something was begun; `creating` while it is made for the first time, or when that was cut
+    short; `ready` once it was verified; `failed` when the last run on it failed. An `apply` that ends well
+    makes an environment ready again only if it was ready before: a creation that failed is finished by
+    `create` alone.
+    """
+    found: dict[str, State] = dict.fromkeys(domains, "planned")
+    ready_once: set[str] = set()
+    for entry in entries:
+        for domain in domains:
+            if entry.command == "create" and entry.event == "started" and found[domain] != "ready":
+                found[domain] = "creating"
+            elif domain in entry.environments:
+                found[domain] = ENDS.get(entry.environments[domain], "failed")
+            elif entry.command == "apply" and entry.result == "ok" and domain in ready_once:
+                found[domain] = "ready"
+            if found[domain] == "ready":
+                ready_once.add(domain)
+    return found
+
+
+def overall(states: Iterable[State]) -> State:
+    """The state of an instance: that of its environment which is furthest from ready."""
+    order: Sequence[State] = ("failed", "creating", "planned", "ready")
+    present = set(states)
+    return next(state for state in order if state in present)
+
+
+def letter_sent(entries: Iterable[Entry]) -> bool:
+    """Whether the responsible has been given the passwords."""
+    return any(entry.event == "letter_sent" and entry.result == "ok" for entry in entries)

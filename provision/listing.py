@@ -1,0 +1,120 @@
+"""What a fleet holds: `list` and `show`, as tables for people and as values for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from provision.fleet import Fleet, Instance
+from provision.journal import Entry, Journal, letter_sent, overall, states
+from provision.names import KINDS
+
+if TYPE_CHECKING:
+    # Only its shape is needed here: `list` should not wait for the checks' libraries.
+    from provision.verify import CheckResult
+
+LAST_ENTRIES = 10
+STYLES = {"ready": "green", "creating": "yellow", "planned": "yellow", "failed": "red"}
+
+
+def instance_values(instance: Instance, entries: Sequence[Entry]) -> dict[str, Any]:
+    """An instance as JSON values.
+
+    Contract and people, both environments with their state, whether the letter was sent.
+    """
+    domains = [environment.domain for environment in instance.names.environments]
+    state = states(entries, domains)
+    return {
+        "instance": instance.slug,
+        "client": instance.client,
+        "state": overall(state.values()),
+        "environments": {
+            kind: {
+                "domain": environment.domain,
+                "url": f"https://{environment.domain}",
+                "server": instance.servers[kind],
+                "state": state[environment.domain],
+                "user": environment.user,
+                "database": environment.database,
+                "home": environment.home,
+            }
+            for kind, environment in zip(KINDS, instance.names.environments, strict=True)
+        },
+        "support_address": instance.names.support_address,
+        "contract": instance.contract.model_dump(mode="json"),
+        "responsible": instance.responsible.model_dump(mode="json"),
+        "contacts": {role: person.model_dump(mode="json") for role, person in instance.contacts.items()},
+        "letter_sent": letter_sent(entries),
+    }
+
+
+def list_values(fleet: Fleet) -> list[dict[str, Any]]:
+    """Every instance, by slug, as in `instance_values`."""
+    journal = Journal(fleet.journal)
+    return [instance_values(instance, journal.read(slug)) for slug, instance in sorted(fleet.instances.items())]
+
+
+def list_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    table = Table(
+        "instance", "client", "state", "production on", "test on", "since", "tariff", box=None, pad_edge=False
+    )
+    for row in rows:
+        contract = row["contract"]
+        since = contract["starts"] + (f" until {contract['ends']}" if contract["ends"] else "")
+        servers = [row["environments"][kind]["server"] for kind in KINDS]
+        table.add_row(row["instance"], Text(row["client"]), _state(row["state"]), *servers, since, contract["tariff"])
+    return table
+
+
+def show_values(fleet: Fleet, slug: str) -> dict[str, Any]:
+    """One instance, with the last lines of its journal."""
+    instance = fleet.instance(slug)
+    entries = Journal(fleet.journal).read(slug)
+    return instance_values(instance, entries) | {"journal": [asdict(entry) for entry in entries[-LAST_ENTRIES:]]}
+
+
+def show_table(values: Mapping[str, Any]) -> RenderableType:
+    contract, responsible = values["contract"], values["responsible"]
+    until = f" until {contract['ends']}" if contract["ends"] else ""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("instance", Text(values["instance"], style="bold"))
+    facts.add_row("client", Text(values["client"]))
+    for kind, environment in values["environments"].items():
+        where = Text.assemble(environment["url"], " on ", environment["server"], ": ", _state(environment["state"]))
+        facts.add_row(kind, where)
+        facts.add_row("", Text(f"user {environment['user']}, database {environment['database']}", style="dim"))
+    facts.add_row("contract", f"from {contract['starts']}{until}, tariff {contract['tariff']}")
+    facts.add_row("responsible", Text(f"{responsible['name']} <{responsible['email']}>"))
+    facts.add_row("key", responsible["fingerprint"])
+    for role, person in values["contacts"].items():
+        facts.add_row(f"{role} contact", Text(f"{person['name']} <{person['email']}>"))
+    facts.add_row("support", Text(values["support_address"]))
+    facts.add_row("letter", "sent" if values["letter_sent"] else "not sent yet")
+    return Group(facts, Text(), _journal_table(values["journal"])) if values["journal"] else facts
+
+
+def _journal_table(entries: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("time", "who", "command", "event", "result", "detail", box=None, pad_edge=False)
+    for entry in entries:
+        detail = Text(entry["detail"].replace("\n", "; "), overflow="ellipsis", no_wrap=True)
+        event = entry["event"].replace("_", " ")
+        table.add_row(entry["time"], entry["who"], entry["command"], event, entry["result"], detail)
+    return table
+
+
+def _state(state: str) -> Text:
+    return Text(state, style=STYLES[state])
+
+
+def checks_table(checks: Sequence[CheckResult]) -> RenderableType:
+    """Every check with its result; of one that did not pass, why."""
+    table = Table("environment", "check", "result", box=None, pad_edge=False)
+    for check in checks:
+        result = Text("ok", style="green") if check.passed else Text(check.message or "did not pass", style="red")
+        table.add_row(check.environment, Text(check.name), result)
+    return table

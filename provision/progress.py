@@ -1,0 +1,141 @@
+"""Progress of a playbook run at the terminal.
+
+One line per environment while it lasts, or plain lines in a log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import ClassVar, Protocol
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+
+class Progress(Protocol):
+    """What a run tells while it goes on. `total` is the number of tasks foreseen: some may be skipped."""
+
+    def __enter__(self) -> Progress: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def task_started(self, host: str, task: str) -> None: ...
+
+    def task_ended(self, host: str, outcome: str) -> None:
+        """`outcome` is ok, changed, skipped, failed or unreachable."""
+
+
+ProgressFactory = Callable[[Sequence[str], int], Progress]
+
+
+class PlainProgress:
+    """One line per task, when it begins on its first host: for pipes, logs and dumb terminals."""
+
+    def __init__(self, hosts: Sequence[str], total: int, report: Callable[[str], None]) -> None:
+        self._begun = dict.fromkeys(hosts, 0)
+        self._total = total
+        self._report = report
+        self._shown = 0
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def task_started(self, host: str, task: str) -> None:
+        self._begun[host] = self._begun.get(host, 0) + 1
+        if self._begun[host] > self._shown:
+            self._shown = self._begun[host]
+            self._report(f"[{self._shown}/{max(self._total, self._shown)}] {task}")
+
+    def task_ended(self, host: str, outcome: str) -> None:
+        if outcome in ("failed", "unreachable"):
+            self._report(f"{host}: {outcome}")
+
+
+class LiveProgress:
+    """One line per host, redrawn in place: steps done of all, time elapsed, the task under way."""
+
+    MARKS: ClassVar = {"failed": "red", "unreachable": "red"}
+
+    def __init__(self, hosts: Sequence[str], total: int, console: Console) -> None:
+        self._hosts = list(hosts)
+        self._total = total
+        self._done = dict.fromkeys(hosts, 0)
+        self._task = dict.fromkeys(hosts, "waiting")
+        self._style = dict.fromkeys(hosts, "")
+        self._began = time.monotonic()
+        self._live = Live(console=console, get_renderable=self.render, refresh_per_second=4)
+
+    def __enter__(self) -> LiveProgress:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for host in self._hosts:
+            if not self._style[host] and kind is None:
+                self._task[host] = "done"
+        self._live.__exit__(kind, error, trace)
+
+    def task_started(self, host: str, task: str) -> None:
+        if host not in self._done:
+            self._hosts.append(host)
+            self._done[host] = 0
+        # A task after a failed one means that a rescue took over.
+        self._task[host], self._style[host] = task, ""
+
+    def task_ended(self, host: str, outcome: str) -> None:
+        self._done[host] = self._done.get(host, 0) + 1
+        if outcome in self.MARKS:
+            self._style[host] = self.MARKS[outcome]
+            self._task[host] = f"{outcome}: {self._task.get(host, '')}"
+
+    def render(self) -> RenderableType:
+        elapsed = int(time.monotonic() - self._began)
+        table = Table.grid(padding=(0, 2))
+        for host in self._hosts:
+            done = self._done[host]
+            table.add_row(
+                Text(host, style="bold"),
+                Text(f"{done}/{max(self._total, done)}"),
+                Text(f"{elapsed // 60}:{elapsed % 60:02d}"),
+                Text(self._task[host], style=self._style[host], overflow="ellipsis", no_wrap=True),
+            )
+        return table
+
+
+def progress_for(console: Console) -> ProgressFactory:
+    """The progress that suits a console: redrawn in place on a terminal, plain lines otherwise."""
+
+    def factory(hosts: Sequence[str], total: int) -> Progress:
+        if console.is_terminal and not console.is_dumb_terminal:
+            return LiveProgress(hosts, total, console)
+        return PlainProgress(hosts, total, lambda line: say(console, line))
+
+    return factory
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is: not folded, and nothing in it read as markup."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def checking(console: Console, title: str) -> Iterator[Callable[[str], None]]:
+    """Yield what to call with each result of a check: a terminal shows the last one, and wipes it away."""
+    if not console.is_terminal:
+        say(console, title)
+        yield lambda _: None
+        return
+    with console.status(Text(title)) as status:
+        yield lambda line: status.update(Text(f"{title}: {line}"))

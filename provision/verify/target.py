@@ -1,0 +1,125 @@
+"""What the checks know of an environment: names, where its server is, and what should be there. No secret."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from provision.errors import ChillError
+from provision.fleet import Fleet, Instance, Server
+from provision.names import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One environment to check. `address` is where HTTPS answers, `ssh_host` how ssh knows the server."""
+
+    instance: str
+    kind: Kind
+    domain: str
+    user: str
+    database: str
+    home: str
+    release: str
+    server: str
+    address: str
+    ssh_host: str
+    ssh_options: tuple[str, ...]
+    sudo: bool
+    ca_certificate: str
+    http_port: int = 80
+    https_port: int = 443
+
+    @property
+    def current(self) -> str:
+        """The release in use."""
+        return f"{self.home}/current"
+
+    @property
+    def env_file(self) -> str:
+        return f"{self.home}/shared/.env.local"
+
+    @property
+    def worker(self) -> str:
+        """The systemd unit that handles messages."""
+        return f"{self.user}-worker.service"
+
+    @property
+    def cron_timer(self) -> str:
+        """The systemd timer of the application's periodic jobs."""
+        return f"{self.user}-cron.timer"
+
+    @property
+    def pool_socket(self) -> str:
+        """Where the environment's own php-fpm pool listens."""
+        return f"/run/php/{self.user}.sock"
+
+
+def make_targets(fleet: Fleet, instance: Instance, directory: Path) -> list[Target]:
+    """The targets of an instance, production first. `directory` gets the sockets of ssh connections."""
+    settings = fleet.settings
+    targets = []
+    for names in instance.names.environments:
+        server = fleet.server(instance.servers[names.kind])
+        options = ssh_options(fleet, server, directory)
+        address, user = resolve(server, options)
+        targets.append(
+            Target(
+                instance=instance.slug,
+                kind=names.kind,
+                domain=names.domain,
+                user=names.user,
+                database=names.database,
+                home=names.home,
+                release=settings.release.version,
+                server=server.name,
+                address=address,
+                ssh_host=server.address,
+                ssh_options=options,
+                sudo=user != "root",
+                ca_certificate=str(fleet.path(settings.tls.ca_certificate)),
+            )
+        )
+    return targets
+
+
+def ssh_options(fleet: Fleet, server: Server, directory: Path) -> tuple[str, ...]:
+    """Options of ssh for a server: the fleet's configuration, then the inventory's connection variables."""
+    options: list[str] = []
+    if fleet.settings.ssh.config:
+        options += ["-F", str(fleet.path(fleet.settings.ssh.config))]
+    # The playbooks, too, are root where the inventory names no user.
+    options += ["-l", str(server.variables.get("ansible_user", "root"))]
+    for variable, option in (("ansible_port", "-p"), ("ansible_ssh_private_key_file", "-i")):
+        if variable in server.variables:
+            options += [option, str(server.variables[variable])]
+    options += shlex.split(str(server.variables.get("ansible_ssh_common_args", "")))
+    shared = ("ControlMaster=auto", "ControlPersist=60", f"ControlPath={directory}/%C")
+    for setting in ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=15", *shared):
+        options += ["-o", setting]
+    return tuple(options)
+
+
+def resolve(server: Server, options: Sequence[str]) -> tuple[str, str]:
+    """The address and the user that ssh ends up with for a server, by its configuration, without contact."""
+    shown = subprocess.run(
+        ["ssh", "-G", *options, server.address], capture_output=True, text=True, errors="replace", check=False
+    )
+    if shown.returncode != 0:
+        raise ChillError(f"{server.name}: ssh: {' '.join(shown.stderr.split())}", "see chill.toml: ssh.config")
+    values = dict(line.split(" ", 1) for line in shown.stdout.splitlines() if " " in line)
+    return values["hostname"], values["user"]
+
+
+def write_targets(targets: Sequence[Target], path: Path) -> None:
+    path.write_text(json.dumps([asdict(target) for target in targets]), encoding="utf-8")
+
+
+def read_targets(path: Path) -> list[Target]:
+    """What `write_targets` wrote."""
+    records = json.loads(path.read_text(encoding="utf-8"))
+    return [Target(**{**record, "ssh_options": tuple(record["ssh_options"])}) for record in records]
