@@ -181,7 +181,7 @@ def pull(servers: Sequence[str], fleet_path: str | None, as_json: bool) -> None:
 def record(slug: str, metric: str, value: int, day: str | date, note: str, fleet_path: str | None) -> None:
     """Write a number that was counted by hand into the ledger.
 
-    METRIC is one of: active_users, sms_sent, emails_sent, document_bytes, collabora_users.
+    METRIC is one of: sms_sent, emails_sent, document_bytes, collabora_users.
 
     \b
     Example:
