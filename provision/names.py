@@ -22,7 +22,7 @@ INITIAL_ACCOUNT = "admin"
 RESERVED = frozenset(
     """
     www mail smtp imap pop pop3 ns ns1 ns2 dns mx api admin support test root localhost ftp webmail
-    autodiscover autoconfig postmaster hostmaster webmaster abuse security
+    autodiscover autoconfig postmaster hostmaster webmaster abuse security fleet
     """.split()  # noqa: SIM905 (a list of words reads better as words)
 )
 

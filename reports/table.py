@@ -1,0 +1,109 @@
+"""Numbers, dates and words → the cells of the papers, in French, English or Dutch. Pure.
+
+Numbers and dates follow the Unicode CLDR as packaged by Babel; words come from `locale/<language>.toml`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from babel import Locale
+from babel.dates import format_date
+from babel.numbers import format_currency, format_decimal
+
+from provision.settings import Language
+from reports.lines import GIGABYTE, Note, round_half_up
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A language: its texts by dotted key (`annex.title`) and how it writes numbers, money and dates."""
+
+    language: Language
+    locale: str
+    texts: Mapping[str, str] = field(hash=False, repr=False)
+
+    def text(self, key: str, **values: object) -> str:
+        """The text called `key`, its placeholders filled. A key or a value that is missing is a KeyError."""
+        return self.texts[key].format(**values)
+
+    def number(self, value: Fraction | int, digits: int = 0) -> str:
+        """A number of 0 or more with `digits` decimals, rounded half up, its thousands grouped."""
+        pattern = "#,##0." + "0" * digits if digits else "#,##0"
+        return format_decimal(decimal_text(value, digits), format=pattern, locale=self.locale)
+
+    def gigabytes(self, size: Fraction | int) -> str:
+        """Bytes as GB (10^9 bytes) with two decimals; with more where two would hide that a GB has started."""
+        value = Fraction(size, GIGABYTE)
+        digits = 2
+        while digits < 9 and Fraction(decimal_text(value, digits)).denominator == 1 != value.denominator:
+            digits += 1
+        return self.text("gigabytes", number=self.number(value, digits))
+
+    def money(self, amount: Decimal, currency: str) -> str:
+        """An amount with the currency's sign and its two decimals."""
+        return str(format_currency(amount, currency, locale=self.locale, currency_digits=False))
+
+    def price(self, amount: Decimal, currency: str) -> str:
+        """A price, which may have more decimals than an amount: all of them are shown, and at least two."""
+        digits = max(2, _decimals(amount))
+        pattern = Locale.parse(self.locale).currency_formats["standard"].pattern.replace("0.00", "0." + "0" * digits)
+        return str(format_currency(amount, currency, format=pattern, locale=self.locale, currency_digits=False))
+
+    def percent(self, percent: Decimal) -> str:
+        """A percentage such as 21 or 99.5 (already out of a hundred), with all its decimals."""
+        return self.text("percent", number=self.number(Fraction(percent), _decimals(percent)))
+
+    def day(self, day: date) -> str:
+        """A day in full: 1 janvier 2026 (in French the first is `1er`)."""
+        text = str(format_date(day, "long", locale=self.locale))
+        return text.replace("1 ", "1er ", 1) if self.language == "fr" and day.day == 1 else text
+
+    def month(self, month: int) -> str:
+        """The name of a month, 1 to 12."""
+        return str(format_date(date(2000, month, 1), "LLLL", locale=self.locale))
+
+    def short_month(self, month: int) -> str:
+        """The abbreviated name of a month, 1 to 12."""
+        return str(format_date(date(2000, month, 1), "LLL", locale=self.locale))
+
+    def note(self, note: Note, year: int, *, iso: bool) -> str:
+        """A remark on a line; `iso` writes its months as 2026-03 instead of by name."""
+        key = "notes.day_without_sample" if note.days == 1 else f"notes.{note.kind}"
+        months = (f"{year}-{month:02d}" if iso else self.month(month) for month in note.months)
+        return self.text(key, months=", ".join(months), days=note.days)
+
+
+@cache
+def words(language: Language) -> Words:
+    """The words of a language, from `locale/<language>.toml`."""
+    file = resources.files("reports") / "locale" / f"{language}.toml"
+    document = tomllib.loads(file.read_text(encoding="utf-8"))
+    return Words(language, document["locale"], dict(_flat(document)))
+
+
+def decimal_text(value: Fraction | int, digits: int) -> Decimal:
+    """A number of 0 or more rounded half up to `digits` decimals, exactly."""
+    scaled = round_half_up(Fraction(value) * 10**digits)
+    whole, part = divmod(scaled, 10**digits)
+    return Decimal(f"{whole}.{part:0{digits}d}" if digits else str(whole))
+
+
+def _decimals(value: Decimal) -> int:
+    """How many decimals a number of 0 or more needs: 1 for 0.50, 2 for 0.25, 0 for 21.0."""
+    return max(0, len(f"{value:f}".partition(".")[2].rstrip("0")))
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in table.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", str(value))]
+    return rows
