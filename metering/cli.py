@@ -52,7 +52,7 @@ fleet_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
 
 
-@click.group(cls=MeterCommands, context_settings={"max_content_width": 100})
+@click.group(cls=MeterCommands)
 def main() -> None:
     """Count what instances use.
 

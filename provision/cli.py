@@ -88,7 +88,7 @@ def _print_hosts(hosts: Mapping[str, Any], as_json: bool, **more: Any) -> None:
         click.echo(f"{host}: {result}")
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands)
 @click.version_option(toolkit_version(), prog_name="chill-provision")
 def main() -> None:
     """Make and keep the environments of hosted Chill instances.

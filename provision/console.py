@@ -11,8 +11,6 @@ import click
 
 from provision.errors import ChillError
 
-INTERRUPTED = 130
-
 
 class Commands(click.Group):
     """A click group whose commands end with the toolkit's exit statuses (0, 1, 2, 3), never with a traceback.
@@ -23,12 +21,18 @@ class Commands(click.Group):
 
     expected: tuple[type[Exception], ...] = (ChillError,)
 
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        context = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+        super().__init__(
+            *arguments, **{**settings, "context_settings": {**context, **settings.get("context_settings", {})}}
+        )
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("\nInterrupted. Nothing is half-written; the same command can be run again.", err=True)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(1)
         except BrokenPipeError:
             # The reader of our output (head, less) went away: nothing left to tell it.
             raise click.Abort from None

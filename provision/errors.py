@@ -58,6 +58,6 @@ class PartlyDone(ChillError):
 
 
 class Interrupted(ChillError):
-    """The user stopped the command (exit status 130, as shells have it); the message says what stands."""
+    """The user stopped the command midway; the message says what stands and how to go on (exit status 3)."""
 
-    status = 130
+    status = 3

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FIRST_YEAR, _LAST_YEAR = 2000, 2999
 
 
-@click.group(cls=Commands, context_settings={"max_content_width": 110})
+@click.group(cls=Commands)
 @click.version_option(package_name="petits-chills")
 def main() -> None:
     """Turn a year of counts into the papers that accounting needs."""

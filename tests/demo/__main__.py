@@ -51,15 +51,25 @@ def up() -> int:
 
 
 def down() -> int:
-    """Remove the machine, the network and the files. Only what was downloaded stays in the cache."""
+    """Remove the machine, with the last one the network, and the files."""
     for machine in Lab(SCOPE, keep=True).machines():
         machine.remove()
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     return 0
 
 
+def take_down() -> int:
+    """`down`, and a word on what is kept."""
+    down()
+    say(
+        "The demo is gone: machine, network and files. The downloaded images and the release stay in the cache\n"
+        "for the next time; to be rid of them, too: python3 -m tests.lab clean --images; rm -r ~/.cache/petits-chills"
+    )
+    return 0
+
+
 def main() -> int:
-    verbs = {"up": up, "down": down}
+    verbs = {"up": up, "down": take_down}
     if len(sys.argv) != 2 or sys.argv[1] not in verbs:
         print("usage: python -m tests.demo up | down", file=sys.stderr)
         return 2

@@ -3,7 +3,10 @@
 The activity comes from year.py, copied beside this file. What is called each night is the installed meter itself; only
 its clock is given, since a year of nights cannot be waited for. Each night's measuring is done as the user chill-meter.
 
-    /usr/bin/python3 nights.py FIRST LAST      days, both included; prints the number of samples written
+    /usr/bin/python3 nights.py history FIRST LAST    who wrote what, into the database
+    /usr/bin/python3 nights.py nights FIRST LAST     logs, documents and counting; prints the number of samples written
+
+FIRST and LAST are days, both included.
 """
 
 from __future__ import annotations
@@ -99,16 +102,15 @@ class Log:
         path.chmod(0o640)
 
 
-def main(first: date, last: date) -> int:
+def play_nights(first: date, last: date) -> None:
+    """Day by day: what the day leaves in logs and documents, then the count of the night after it."""
     config = load_config(DEFAULT_PATH)
     instance = config.instances[INSTANCE]
     documents = instance.documents[0]
     application_log = Path(instance.logs[0].rstrip("*"))
     app, mail = Log(application_log), Log(Path("/var/log/mail.log"))
-    days = year.play(first, last)
-    write_history(days)
     rows = 0
-    for day in days:
+    for day in year.play(first, last):
         app.add(day.day, year.monolog_lines([day], config.timezone))
         mail.add(day.day, year.postfix_lines([day], config.timezone, USER.pw_uid, config.server))
         store(documents, day)
@@ -119,7 +121,6 @@ def main(first: date, last: date) -> int:
             print(f"{key}: {reason}", file=sys.stderr)
         rows += outcome.rows
     print(rows)
-    return 0
 
 
 def store(documents: Path, day: year.Day) -> None:
@@ -133,4 +134,8 @@ def store(documents: Path, day: year.Day) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(date.fromisoformat(sys.argv[1]), date.fromisoformat(sys.argv[2])))
+    days = date.fromisoformat(sys.argv[2]), date.fromisoformat(sys.argv[3])
+    if sys.argv[1] == "history":
+        write_history(year.play(*days))
+    else:
+        play_nights(*days)

@@ -191,7 +191,12 @@ class Story:
         self.machine.ssh("mkdir -p /root/demo")
         for name in ("year.py", "nights.py"):
             self.machine.put(HERE / name, f"/root/demo/{name}")
-        return int(self.on_server(f"/usr/bin/python3 /root/demo/nights.py {first} {last}"))
+        self.machine.ssh(f"/usr/bin/python3 /root/demo/nights.py history {first} {last}")
+        written = 0
+        for begin, end in _quarters(first, last):
+            written += int(self.machine.ssh(f"/usr/bin/python3 /root/demo/nights.py nights {begin} {end}").stdout)
+            self.say(f"{begin} to {end}: {written} samples so far")
+        return written
 
     def work_today(self) -> None:
         """Today, for real: somebody logs in, writes, stores a document, sends SMS and e-mails."""
@@ -236,6 +241,13 @@ class Story:
                 return False
             time.sleep(0.1)
         return True
+
+
+def _quarters(first: date, last: date) -> list[tuple[date, date]]:
+    """The days from `first` to `last` in stretches of about three months, so that progress can be told."""
+    starts = [date.fromordinal(n) for n in range(first.toordinal(), last.toordinal() + 1, 91)]
+    ends = [start - timedelta(days=1) for start in starts[1:]]
+    return list(zip(starts, [*ends, last], strict=True))
 
 
 def played(story: Story) -> list[year.Day]:

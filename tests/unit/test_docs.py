@@ -64,12 +64,13 @@ def test_every_example_parses(place: str, line: str) -> None:
         if words[split].startswith("-"):
             break
         split += 1
-    context = context_of(words[:split])
+    context, fault = context_of(words[:split]), ""
     try:
         with contextlib.suppress(click.exceptions.Exit):  # --help and --version end here
             context.command.make_context(words[split - 1], words[split:], parent=context.parent)
     except click.UsageError as error:
-        pytest.fail(f"{place}: {line}\n{error.format_message()}")
+        fault = error.format_message()
+    assert not fault, f"{place}: {line}\n{fault}"
 
 
 PLAYED = [page for page in PAGES if any(language == "console" for language, _ in code_blocks(page))]
