@@ -84,7 +84,8 @@ class LiveProgress:
     ) -> None:
         for host in self._hosts:
             if not self._style[host] and kind is None:
-                self._task[host] = "done"
+                whole = self._done[host] >= self._total
+                self._task[host] = "done" if whole else f"ended at: {self._task[host]}"
         self._live.__exit__(kind, error, trace)
 
     def task_started(self, host: str, task: str) -> None:
