@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from provision.errors import InvalidFiles, Problem, RequestError
 from provision.names import KINDS, InstanceNames, Kind, instance_names, slug_fault
@@ -55,7 +55,9 @@ class Contract(Section):
 
 
 class InstanceVariables(Section):
-    """The variables of an instance's group that the toolkit reads."""
+    """The variables of an instance's group that the toolkit reads; any other is Ansible's alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     client: str = Field(min_length=1)
     responsible: Responsible

@@ -124,3 +124,9 @@ def test_the_option_wins_over_the_environment_over_the_current_directory(
     monkeypatch.setenv("CHILL_FLEET", "/srv/fleet")
     assert fleet_directory() == Path("/srv/fleet")
     assert fleet_directory(tmp_path / "x") == tmp_path / "x"
+
+
+def test_variables_of_the_roles_may_stand_beside_those_of_the_toolkit(fleet: Path) -> None:
+    path = add_instance(fleet, "acme")
+    path.write_text(path.read_text().replace("client:", "environment_php_processes: 4\n    client:"))
+    assert load_fleet(fleet).instances["acme"].client == "ASBL Acme"
