@@ -8,7 +8,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/
 PY := $(VENV)/bin/python
 
-.PHONY: docs help setup setup-check setup-lab demo demo-down demo-reports test check format bench lab-up lab-down lock clean
+.PHONY: check-style check-types check-imports check-units docs help setup setup-check setup-lab demo demo-down demo-reports test check format bench lab-up lab-down lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,10 +35,19 @@ test: setup-lab check  ## everything CI runs
 	$(PY) -m pytest -n 2 --dist loadfile tests/integration tests/lab
 
 check: setup-check  ## format, lint, types, import contracts, unit tests: under a minute
+	@$(MAKE) --no-print-directory -j 3 --output-sync=target check-style check-types check-imports check-units
+
+check-style:
 	$(RUN)ruff format --check .
 	$(RUN)ruff check .
+
+check-types:
 	$(RUN)mypy
-	$(RUN)lint-imports
+
+check-imports:
+	$(RUN)lint-imports --no-cache | tail -n 12
+
+check-units:
 	$(PY) -m pytest -q -n 2 tests/unit
 
 format: setup  ## put the code into its form
