@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.demo.keyring import Keyring
 from tests.demo.story import DOMAINS, SERVER, Story
 from tests.lab import Lab, LabError
 
@@ -54,6 +55,9 @@ def down() -> int:
     """Remove the machine, with the last one the network, and the files."""
     for machine in Lab(SCOPE, keep=True).machines():
         machine.remove()
+    if DIRECTORY.exists():
+        # Also the agent that a demo left which was killed.
+        Keyring(DIRECTORY).close()
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     return 0
 

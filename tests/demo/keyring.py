@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
+# A Unix socket's path has 107 bytes at most, and an agent's name below its home some 20.
+LONGEST_HOME = 80
+
 
 class Keyring:
-    """A GnuPG home of its own under /tmp: agents' sockets do not bear long paths. Removed on `close`."""
+    """A GnuPG home of its own, below `directory` unless that is too deep for an agent's socket. Removed on `close`."""
 
-    def __init__(self) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="chill-key-"))
+    def __init__(self, directory: Path) -> None:
+        self.home = directory / "gnupg"
+        if len(os.fsencode(self.home)) > LONGEST_HOME:
+            self.home = Path(tempfile.mkdtemp(prefix="chill-key-"))
+        self.home.mkdir(mode=0o700, exist_ok=True)
 
     def make_key(self, name: str, email: str) -> str:
         """Make a key without passphrase, valid for a year; its fingerprint."""

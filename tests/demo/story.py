@@ -125,7 +125,7 @@ class Story:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.machine: Machine = self.lab.machine(SERVER, self.image)
         self.say(f"{SERVER} answers at {self.machine.address}")
-        self.keyring = Keyring()
+        self.keyring = Keyring(self.directory)
         self._ends.callback(self.keyring.close)
         self.fingerprint = self.keyring.make_key(*RESPONSIBLE)
         self.mailbox = self._ends.enter_context(Mailbox(HOST))
