@@ -23,8 +23,8 @@ from provision.inventory import other_places
 from provision.mail import mail_problems, read_password
 from provision.openpgp import Key, Keyring
 from provision.plan import Delivery
+from provision.ssh import ssh_options
 
-CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60
 SSH_FAULT = 255
 # What the playbook server.yml leaves at its end.
@@ -182,21 +182,7 @@ def check_servers(fleet: Fleet, servers: Iterable[Server], *, prepared: bool) ->
 
 def ssh_command(fleet: Fleet, server: Server, question: Sequence[str]) -> Sequence[str]:
     """The command that asks a server a question, with the connection variables of the inventory."""
-    # As the playbooks do: root, unless the inventory says otherwise.
-    variables = {"ansible_user": "root", **server.variables}
-    options: list[str] = []
-    if fleet.ssh_config:
-        options += ["-F", str(fleet.ssh_config)]
-    for variable, option in (
-        ("ansible_port", "-p"),
-        ("ansible_ssh_private_key_file", "-i"),
-        ("ansible_user", "-l"),
-    ):
-        if variable in variables:
-            options += [option, str(variables[variable])]
-    options += shlex.split(str(variables.get("ansible_ssh_common_args", "")))
-    options += ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"]
-    return ["ssh", *options, server.address, *question]
+    return ["ssh", *ssh_options(fleet, server), server.address, *question]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ from metering.ledger.rows import SamplesFile, UsersFile, pair_problems, read_sam
 from metering.samples import FileKind, FileName
 from provision.errors import ChillError, PartlyDone, Problem
 from provision.fleet import Fleet, Server
+from provision.ssh import ssh_options, ssh_user
 
 SPOOL = "/var/spool/chill-meter"
 # Inside the ledger, so that moving a file in is a rename within one file system.
 STAGING = ".staging"
 AT_ONCE = 8
-CONNECT_SECONDS = 10
 SILENCE_SECONDS = 60
 # rsync compares with at most 20 directories.
 YEARS_COMPARED = 19
@@ -105,10 +105,8 @@ def rsync_command(fleet: Fleet, server: Server) -> list[str]:
     """The command that copies a server's spool into its staging directory, leaving out what the ledger
     has already.
 
-    Server variables: ansible_host, ansible_port, ansible_user (default root), meter_spool (default
-    /var/spool/chill-meter).
+    The server variable `meter_spool` names another spool than /var/spool/chill-meter.
     """
-    user = str(server.variables.get("ansible_user", "root"))
     host = f"[{server.address}]" if ":" in server.address else server.address
     spool = str(server.variables.get("meter_spool", SPOOL)).rstrip("/")
     years = sorted((path for path in fleet.ledger.glob("[0-9][0-9][0-9][0-9]")), reverse=True)[:YEARS_COMPARED]
@@ -125,24 +123,14 @@ def rsync_command(fleet: Fleet, server: Server) -> list[str]:
         "--exclude=.*",
         "--include=*.csv",
         "--exclude=*",
-        f"{user}@{host}:{spool}/",
+        f"{ssh_user(server)}@{host}:{spool}/",
         f"{_staging(fleet, server)}/",
     ]
 
 
 def ssh_command(fleet: Fleet, server: Server) -> list[str]:
     """The remote shell: it never asks, neither for a password nor about an unknown host key."""
-    config = fleet.settings.ssh.config
-    port = server.variables.get("ansible_port")
-    return [
-        "ssh",
-        *(("-F", str(fleet.path(config))) if config else ()),
-        *(("-p", str(port)) if port else ()),
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        f"ConnectTimeout={CONNECT_SECONDS}",
-    ]
+    return ["ssh", *ssh_options(fleet, server)]
 
 
 def _fetch(command: Sequence[str], staging: Path) -> str:

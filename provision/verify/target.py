@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from provision.errors import ChillError
 from provision.fleet import Fleet, Instance, Server
 from provision.names import Kind
+from provision.ssh import ssh_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def make_targets(fleet: Fleet, instance: Instance, directory: Path) -> list[Targ
     targets = []
     for names in instance.names.environments:
         server = fleet.server(instance.servers[names.kind])
-        options = ssh_options(fleet, server, directory)
+        options = shared_options(fleet, server, directory)
         address, user = resolve(server, options)
         targets.append(
             Target(
@@ -87,21 +87,10 @@ def make_targets(fleet: Fleet, instance: Instance, directory: Path) -> list[Targ
     return targets
 
 
-def ssh_options(fleet: Fleet, server: Server, directory: Path) -> tuple[str, ...]:
-    """Options of ssh for a server: the fleet's configuration, then the inventory's connection variables."""
-    options: list[str] = []
-    if fleet.settings.ssh.config:
-        options += ["-F", str(fleet.path(fleet.settings.ssh.config))]
-    # The playbooks, too, are root where the inventory names no user.
-    options += ["-l", str(server.variables.get("ansible_user", "root"))]
-    for variable, option in (("ansible_port", "-p"), ("ansible_ssh_private_key_file", "-i")):
-        if variable in server.variables:
-            options += [option, str(server.variables[variable])]
-    options += shlex.split(str(server.variables.get("ansible_ssh_common_args", "")))
-    shared = ("ControlMaster=auto", "ControlPersist=60", f"ControlPath={directory}/%C")
-    for setting in ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=15", *shared):
-        options += ["-o", setting]
-    return tuple(options)
+def shared_options(fleet: Fleet, server: Server, directory: Path) -> tuple[str, ...]:
+    """Options of ssh for a server, with one connection for all checks; its socket is in `directory`."""
+    shared = ("ServerAliveInterval=15", "ControlMaster=auto", "ControlPersist=60", f"ControlPath={directory}/%C")
+    return (*ssh_options(fleet, server), *(part for setting in shared for part in ("-o", setting)))
 
 
 def resolve(server: Server, options: Sequence[str]) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from provision.fleet import Fleet, Server
 from provision.settings import Settings
 from provision.verify import CheckResult
 from provision.verify.recorder import REACHABLE
-from provision.verify.target import Target, resolve, ssh_options, write_targets
+from provision.verify.target import Target, resolve, shared_options, write_targets
 
 ROOT = Path(__file__).resolve().parents[2]
 HEALTHY = '{"status": "ok", "version": "1.0", "database": "ok", "redis": "ok"}'
@@ -252,11 +252,11 @@ def test_ssh_is_asked_as_the_inventory_and_the_fleets_configuration_say(tmp_path
     configuration.write_text("Host srv1\n  HostName 192.0.2.7\n")
     fleet = Fleet(tmp_path, settings(ssh={"config": "ssh_config"}), {}, {})
     plain = Server("srv1", {})
-    assert resolve(plain, ssh_options(fleet, plain, tmp_path)) == ("192.0.2.7", "root")
+    assert resolve(plain, shared_options(fleet, plain, tmp_path)) == ("192.0.2.7", "root")
     variables = {"ansible_host": "192.0.2.8", "ansible_user": "admin", "ansible_port": 2222}
     variables["ansible_ssh_common_args"] = "-o User=other -o LogLevel=ERROR"
     named = Server("srv2", variables)
-    options = ssh_options(fleet, named, tmp_path)
+    options = shared_options(fleet, named, tmp_path)
     assert resolve(named, options) == ("192.0.2.8", "admin")
     assert "2222" in options
     assert "LogLevel=ERROR" in options
@@ -267,7 +267,7 @@ def test_an_ssh_configuration_with_a_fault_is_said_so(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, settings(ssh={"config": "ssh_config"}), {}, {})
     server = Server("srv1", {})
     with pytest.raises(ChillError, match=r"srv1: ssh: .*NoSuchKeyword|nosuchkeyword") as caught:
-        resolve(server, ssh_options(fleet, server, tmp_path))
+        resolve(server, shared_options(fleet, server, tmp_path))
     assert "ssh.config" in caught.value.hint
 
 

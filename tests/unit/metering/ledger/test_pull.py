@@ -63,13 +63,17 @@ def test_the_command_copies_the_default_spool_as_root(fleet: Fleet) -> None:
 
 def test_server_variables_say_who_where_and_which_spool(fleet: Fleet) -> None:
     fleet = variables(
-        fleet, '{ansible_host: "fd00::1", ansible_user: fetch, ansible_port: 2222, meter_spool: "/srv/my spool/"}'
+        fleet,
+        '{ansible_host: "fd00::1", ansible_user: fetch, ansible_port: 2222, meter_spool: "/srv/my spool/", '
+        "ansible_ssh_private_key_file: /keys/fetch, ansible_ssh_common_args: -J gate.example.net}",
     )
     command = rsync_command(fleet, fleet.server(SERVER))
     assert command[-2] == "fetch@[fd00::1]:/srv/my spool/"
     assert "--protect-args" in command
     shell = shlex.split(options(command, "rsh")[0])
     assert shell[shell.index("-p") + 1] == "2222"
+    assert shell[shell.index("-i") + 1] == "/keys/fetch"
+    assert shell[shell.index("-J") + 1] == "gate.example.net"
 
 
 # --- accepting --------------------------------------------------------------------------------------------------------
