@@ -25,7 +25,7 @@ ENTRY = "from metering.cli import main\n\nmain()\n"
 # The earliest time a zip archive can hold: a constant one makes the bytes depend on the sources alone.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 MODULES = {
-    "metering": ("__init__.py", "cli.py", "samples.py", "server/**/*"),
+    "metering": ("__init__.py", "cli/*", "samples.py", "server/**/*"),
     "provision": ("__init__.py", "errors.py", "console.py"),
 }
 

@@ -97,6 +97,31 @@ class Ssh(Section):
     config: str = ""
 
 
+class Cooperative(Section):
+    """Who hosts: what the papers say of the sender. Empty: not shown."""
+
+    name: str = ""
+    address: tuple[str, ...] = Field(default=(), description="the lines of the postal address")
+    email: EmailAddress | Literal[""] = ""
+    phone: str = ""
+    vat_number: str = ""
+    iban: str = ""
+    logo: str = Field(default="", description="an SVG or PNG file, relative to the fleet directory")
+    colour: str = Field(default="#1f4e79", pattern=r"^#[0-9a-fA-F]{6}$", description="titles and charts")
+
+
+class Reports(Section):
+    """What the papers ask of their data."""
+
+    coverage_percent: int = Field(default=95, ge=0, le=100, description="below it, an instance is named first")
+
+
+class Metering(Section):
+    """Who is told of what the counts show."""
+
+    quota_mail_to: EmailAddress | Literal[""] = Field(default="", description="gets one letter per quota crossed")
+
+
 class Settings(Section):
     """`chill.toml`. Paths are relative to the fleet directory; `~` is the home of who runs the command."""
 
@@ -113,6 +138,9 @@ class Settings(Section):
     openpgp: OpenPGP = OpenPGP()
     tls: Tls
     ssh: Ssh = Ssh()
+    cooperative: Cooperative = Cooperative()
+    reports: Reports = Reports()
+    metering: Metering = Metering()
 
 
 def read_settings(path: Path) -> tuple[Settings | None, Sequence[Problem]]:

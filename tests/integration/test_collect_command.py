@@ -12,26 +12,17 @@ import shutil
 import subprocess
 import sys
 import time
-import zipapp
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from provision.meter_bundle import build
 from tests.unit.metering.server_side import Server, sms_lines
 
 ROOT = Path(__file__).parents[2]
 DEBIAN_PYTHON = "/usr/bin/python3"
-# All that travels to a server.
-TRAVELS = (
-    "metering/__init__.py",
-    "metering/cli.py",
-    "metering/samples.py",
-    "provision/__init__.py",
-    "provision/errors.py",
-    "provision/console.py",
-)
 TODAY = datetime.now(UTC).astimezone().date()
 YESTERDAY = TODAY - timedelta(days=1)
 
@@ -39,13 +30,8 @@ YESTERDAY = TODAY - timedelta(days=1)
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The zipapp of a server."""
-    tree = tmp_path_factory.mktemp("bundle") / "tree"
-    server_side = (str(path.relative_to(ROOT)) for path in (ROOT / "metering/server").rglob("*.py"))
-    for name in (*TRAVELS, *server_side):
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tree / name)
-    target = tree.parent / "chill-meter"
-    zipapp.create_archive(tree, target, interpreter=DEBIAN_PYTHON, main="metering.cli:main", compressed=True)
+    target = tmp_path_factory.mktemp("bundle") / "chill-meter"
+    build(target)
     return target
 
 

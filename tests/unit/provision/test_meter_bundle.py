@@ -30,13 +30,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_holds_what_a_server_needs_and_nothing_else(bundle: Path) -> None:
     names = zipfile.ZipFile(bundle).namelist()
-    assert {"__main__.py", "metering/cli.py", "metering/samples.py", "metering/server/config.py"} <= set(names)
+    assert {"__main__.py", "metering/cli/__init__.py", "metering/samples.py", "metering/server/config.py"} <= set(names)
     assert {name for name in names if name.startswith("provision/")} == {
         "provision/__init__.py",
         "provision/errors.py",
         "provision/console.py",
     }
-    assert not [name for name in names if "ledger" in name or "__pycache__" in name]
+    assert not [name for name in names if name.startswith("metering/ledger/") or "__pycache__" in name]
     assert names == sorted(names)
 
 

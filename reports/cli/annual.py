@@ -1,52 +1,30 @@
-"""chill-report: parses arguments, calls one function, prints.
-
-Papers and amounts go to stdout, all that is said to stderr.
-"""
+"""`chill-report annual`: the papers of a year."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision.console import Commands
 from provision.errors import PartlyDone
-from provision.fleet import FLEET_VARIABLE, fleet_directory, load_fleet
+from provision.fleet import fleet_directory, load_fleet
 from provision.settings import Language
+from reports.cli.options import count, fleet_option, json_option, lang_option, out_option, progress_bar, year_argument
 
 if TYPE_CHECKING:
     from reports.annual import Annual
     from reports.statement import Statement
 
-_FIRST_YEAR, _LAST_YEAR = 2000, 2999
 
-
-@click.group(cls=Commands)
-@click.version_option(package_name="petits-chills")
-def main() -> None:
-    """Turn a year of counts into the papers that accounting needs."""
-
-
-@main.command()
-@click.argument("year", type=click.IntRange(_FIRST_YEAR, _LAST_YEAR))
-@click.option(
-    "--fleet",
-    metavar="DIR",
-    help=f"The fleet directory; else ${FLEET_VARIABLE}, else the current directory.",
-)
-@click.option(
-    "--out",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Where the papers go; default: reports-YEAR in the current directory.",
-)
-@click.option("--lang", type=click.Choice(get_args(Language)), help="The papers' language; default: the fleet's.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+@click.command()
+@year_argument
+@fleet_option
+@out_option
+@lang_option
+@json_option
 def annual(year: int, fleet: str | None, out: Path | None, lang: Language | None, as_json: bool) -> None:
     """Write every customer's statement of YEAR: CSV for accounting, a PDF for each customer and one for the fleet.
 
@@ -61,27 +39,16 @@ def annual(year: int, fleet: str | None, out: Path | None, lang: Language | None
     from reports.annual import annual as write_papers
 
     loaded = load_fleet(fleet_directory(fleet))
-    with _progress("papers") as progress:
+    with progress_bar("papers") as progress:
         made = write_papers(loaded, year, out or Path(f"reports-{year}"), lang or loaded.settings.language, progress)
     _tell_gaps(made)
     click.echo(_json(year, made) if as_json else _summary(made))
     if made.incomplete:
-        customers = _count(len(made.incomplete), "customer")
+        customers = count(len(made.incomplete), "customer")
         raise PartlyDone(
             f"the papers are written, but samples that are billed are missing for {customers}",
             "chill-meter status shows what is missing; collect or record it, then run this command again",
         )
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while papers are made, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _tell_gaps(made: Annual) -> None:
@@ -149,7 +116,3 @@ def _statement(statement: Statement) -> dict[str, Any]:
         "total_with_vat": str(statement.total_with_vat),
         "incomplete": [line.name for line in statement.incomplete],
     }
-
-
-def _count(number: int, noun: str) -> str:
-    return f"1 {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,5 @@
+"""`python -m metering.cli` is chill-meter."""
+
+from metering.cli import main
+
+main(prog_name="chill-meter")
