@@ -146,7 +146,7 @@ def test_the_sandboxed_worker_hands_mail_to_postfix_in_its_own_name(site: Site) 
 
     assert browser.post("/email", to="someone@example.org", subject="Hello", text="…").status == 202
 
-    assert site.recipients.received.wait(20), site.on_server("tail -20 /var/log/mail.log")
+    assert site.recipients.received.wait(180), site.on_server("tail -20 /var/log/mail.log")
     assert site.recipients.addresses == ["someone@example.org"]
     uid = site.on_server("id -u chill-acme").strip()
     assert f"uid={uid} from=<no-reply@{PRODUCTION}>" in site.on_server("grep /pickup /var/log/mail.log")
@@ -209,7 +209,7 @@ def test_a_reload_that_was_cut_off_is_made_up_for(site: Site) -> None:
     run = site.apply()
 
     assert run.changed == {PRODUCTION: 0, TEST: 1}
-    connection = http.client.HTTPConnection(site.machine.address, timeout=10)
+    connection = http.client.HTTPConnection(site.machine.address, timeout=180)
     connection.request("GET", "/", headers={"Host": TEST})
     assert connection.getresponse().status == 301
     connection.close()
