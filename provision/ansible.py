@@ -28,7 +28,7 @@ from typing import Any, TextIO
 import ansible_runner
 
 from provision.errors import ChillError
-from provision.events import Events, Failure, HostResult
+from provision.events import Difference, Events, Failure, HostResult
 from provision.playbooks import count_tasks
 from provision.playbooks import playbooks_directory as playbooks_directory
 from provision.progress import ProgressFactory
@@ -44,7 +44,8 @@ class Run:
     """One playbook run, described before it happens.
 
     `limit` are inventory hosts or groups; `hosts` the hosts they stand for, shown as progress lines.
-    `variables` may hold `Secret` values at any depth; `log` receives a line per event, without secrets.
+    `variables` may hold `Secret` values at any depth; `log` receives a line per event, without secrets. `check`:
+    nothing is changed, and what would be is told with its difference.
     """
 
     playbook: Path
@@ -54,17 +55,19 @@ class Run:
     log: Path
     variables: Mapping[str, Any] = field(default_factory=dict)
     ssh_config: Path | None = None
+    check: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came of a run: counts per host, why hosts failed, seconds, and the log's path."""
+    """What came of a run: counts per host, why hosts failed, seconds, the log's path, and what differed."""
 
     hosts: Mapping[str, HostResult]
     failures: Sequence[Failure]
     interrupted: bool
     seconds: float
     log: Path
+    differences: Sequence[Difference] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -90,14 +93,16 @@ def run_playbook(run: Run, progress: ProgressFactory) -> RunResult:
     if not stop.is_set() and not events.hosts:
         reason = events.last_words() or f"ansible-playbook ended with status {runner.rc}"
         raise ChillError(f"{run.playbook.name} did not run: {reason}", f"log: {run.log}")
-    return RunResult(events.hosts, events.failures, stop.is_set(), time.monotonic() - began, run.log)
+    return RunResult(
+        events.hosts, events.failures, stop.is_set(), time.monotonic() - began, run.log, tuple(events.differences)
+    )
 
 
 def runner_arguments(run: Run, private: Path) -> dict[str, Any]:
     """The arguments of ansible-runner for a run; writes the secrets' file into the private directory."""
-    command_line = ""
+    words = ["--check", "--diff"] if run.check else []
     if run.variables:
-        command_line = f"-e @{shlex.quote(str(_write_variables(run.variables, private)))}"
+        words += ["-e", f"@{_write_variables(run.variables, private)}"]
     return {
         "private_data_dir": str(private),
         "project_dir": str(run.playbook.parent),
@@ -105,7 +110,7 @@ def runner_arguments(run: Run, private: Path) -> dict[str, Any]:
         "inventory": str(run.inventory),
         "limit": ",".join(run.limit),
         "forks": FORKS,
-        "cmdline": command_line or None,
+        "cmdline": shlex.join(words) or None,
         "envvars": environment(run, private),
         # A poll of one second: the longest that a stop request waits.
         "settings": {"pexpect_timeout": 1, "suppress_ansible_output": True, "suppress_output_file": True},

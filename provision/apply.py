@@ -22,26 +22,9 @@ def apply(fleet: Fleet, slugs: Sequence[str], progress: ProgressFactory) -> RunR
     No password is set. ChillError when it failed on every instance, PartlyDone when on some; the journal of
     each tells which.
     """
-    instances = [fleet.instance(slug) for slug in slugs] if slugs else list(fleet.instances.values())
-    if not instances:
-        raise RequestError(f"there is no instance in {fleet.directory}", "chill-provision create SLUG … makes one")
-    journal = Journal(fleet.journal)
-    log = journal.log("apply")
-    problems = [
-        *release_problems(fleet),
-        *tls_problems(fleet),
-        *writable_problems(log.parent, fleet.directory),
-    ]
-    if problems:
-        raise InvalidFiles(problems, "nothing was changed")
-    run = Run(
-        playbook=playbooks_directory() / ENVIRONMENT_PLAYBOOK,
-        inventory=fleet.inventory,
-        limit=[instance.names.group for instance in instances],
-        hosts=[environment.domain for instance in instances for environment in instance.names.environments],
-        log=log,
-        ssh_config=fleet.ssh_config,
-    )
+    instances = chosen(fleet, slugs)
+    run = environments_run(fleet, instances, "apply")
+    log, journal = run.log, Journal(fleet.journal)
     for instance in instances:
         journal.add(instance.slug, "apply", "started")
     result = run_playbook(run, progress)
@@ -53,8 +36,36 @@ def apply(fleet: Fleet, slugs: Sequence[str], progress: ProgressFactory) -> RunR
         )
     if not result.succeeded:
         kind = PartlyDone if any(whole) else ChillError
-        raise kind(failure_text(result.failures), f"log: {result.log}")
+        raise kind(failure_text(result.failures), f"log: {log}")
     return result
+
+
+def chosen(fleet: Fleet, slugs: Sequence[str]) -> Sequence[Instance]:
+    """The instances of these slugs, or all. RequestError when there is none."""
+    instances = [fleet.instance(slug) for slug in dict.fromkeys(slugs)] if slugs else list(fleet.instances.values())
+    if not instances:
+        raise RequestError(f"there is no instance in {fleet.directory}", "chill-provision create SLUG … makes one")
+    return instances
+
+
+def environments_run(fleet: Fleet, instances: Sequence[Instance], command: str, *, check: bool = False) -> Run:
+    """The run that brings both environments of each instance to what the fleet says.
+
+    InvalidFiles when the files that it needs are not in order.
+    """
+    log = Journal(fleet.journal).log(command)
+    problems = [*release_problems(fleet), *tls_problems(fleet), *writable_problems(log.parent, fleet.directory)]
+    if problems:
+        raise InvalidFiles(problems, "nothing was changed")
+    return Run(
+        playbook=playbooks_directory() / ENVIRONMENT_PLAYBOOK,
+        inventory=fleet.inventory,
+        limit=[instance.names.group for instance in instances],
+        hosts=[environment.domain for instance in instances for environment in instance.names.environments],
+        log=log,
+        ssh_config=fleet.ssh_config,
+        check=check,
+    )
 
 
 def _settle(journal: Journal, instance: Instance, result: RunResult) -> bool:

@@ -6,6 +6,8 @@ The shapes are those that ansible-runner 2.4 documents under "Runner Artifact Jo
 
 from __future__ import annotations
 
+import difflib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,12 +58,22 @@ class Failure:
     unreachable: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a task changed on a host, or would change. `text`: a unified diff, empty where the task tells none."""
+
+    host: str
+    task: str
+    text: str = ""
+
+
 class Events:
     """Takes the events of one run as they come. `hidden` are texts that must not appear anywhere."""
 
     def __init__(self, log: TextIO, hidden: Iterable[str] = ()) -> None:
         self.progress: Progress = PlainProgress((), 0, lambda _: None)
         self.hosts: dict[str, HostResult] = {}
+        self.differences: list[Difference] = []
         self._failures: dict[str, Failure] = {}
         self._spoken: list[str] = []
         self._log = log
@@ -108,6 +120,7 @@ class Events:
             outcome = "ok"
         elif outcome == "ok" and result.get("changed"):
             outcome = "changed"
+            self.differences.append(Difference(host, task, self.blot(diff_text(result))))
         self.progress.task_ended(host, outcome)
         self._write(f"{host}: {outcome}: {task}")
         if outcome in ("failed", "unreachable"):
@@ -149,6 +162,30 @@ def task_name(data: Mapping[str, Any]) -> str:
     name = str(data.get("task"))
     generated = name.startswith("Validating arguments against arg spec")
     return f"Check the settings of the role {data.get('role')}" if generated else name
+
+
+def diff_text(result: Mapping[str, Any]) -> str:
+    """The differences that a module returned (`diff`: one or several of before, after, prepared), as a unified diff."""
+    if "censored" in result:
+        return ""
+    parts = result.get("diff") or ()
+    items = [item for item in result.get("results") or () if isinstance(item, dict) and item.get("changed")]
+    nested = "".join(diff_text(item) for item in items)
+    return nested + "".join(_unified(part) for part in ([parts] if isinstance(parts, dict) else parts))
+
+
+def _unified(part: Mapping[str, Any]) -> str:
+    if "prepared" in part:
+        return str(part["prepared"])
+    before, after = (_diff_lines(part.get(side)) for side in ("before", "after"))
+    old, new = (str(part.get(f"{side}_header") or side) for side in ("before", "after"))
+    return "".join(difflib.unified_diff(before, after, old, new))
+
+
+def _diff_lines(text: Any) -> list[str]:
+    """Lines that end, each; values that are no text as JSON."""
+    said = "" if text is None else text if isinstance(text, str) else json.dumps(text, indent=2, sort_keys=True)
+    return [f"{line}\n" for line in said.splitlines()]
 
 
 def failure_reason(result: Mapping[str, Any]) -> str:

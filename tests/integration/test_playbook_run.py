@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -308,3 +309,31 @@ def test_on_a_terminal_each_host_has_its_line(project: Project) -> None:
     assert "a.example" in text
     assert "1/3" in text
     assert "failed: Create the user" in text
+
+
+def test_a_check_tells_the_difference_and_changes_nothing(project: Project) -> None:
+    target = project.directory / "a.example.txt"
+    target.write_text("one\ntwo\n")
+    tasks = """\
+    - name: Correct the file
+      ansible.builtin.copy: {content: "one\\nthree\\n", dest: "%s/a.example.txt"}
+      when: inventory_hostname == "a.example"
+    - name: Correct what is secret
+      ansible.builtin.copy: {content: "{{ word }}", dest: "%s/{{ inventory_hostname }}.key"}
+      diff: false
+"""
+    run = project.describe(PLAY + tasks % (project.directory, project.directory), word=Secret(CANARY))
+
+    result = run_playbook(replace(run, check=True), project.progress)
+
+    assert result.succeeded
+    assert target.read_text() == "one\ntwo\n"
+    assert not (project.directory / "b.example.key").exists()
+    found = {(difference.host, difference.task): difference.text for difference in result.differences}
+    assert set(found) == {
+        ("a.example", "Correct the file"),
+        ("a.example", "Correct what is secret"),
+        ("b.example", "Correct what is secret"),
+    }
+    assert {"-two", "+three"} <= set(found["a.example", "Correct the file"].splitlines())
+    assert CANARY not in str(found)

@@ -9,6 +9,8 @@ import http.client
 import json
 import re
 import socket
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -66,6 +68,11 @@ class Site:
 
     def apply(self, *arguments: str) -> Outcome:
         return play(self.fleet, "environment", *arguments)
+
+    def provision(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs chill-provision on the fleet."""
+        command = [sys.executable, "-m", "provision.cli", *arguments, "--fleet", str(self.fleet)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def browser(self, domain: str) -> Browser:
         return Browser(f"https://{domain}", ca_file=self.fleet / "ca/ca.pem", address=self.machine.address)
@@ -186,6 +193,7 @@ def test_damage_is_shown_without_a_change_and_then_mended(site: Site) -> None:
     secrets = re.findall(r"[0-9a-f]{64}", site.on_server("cat /srv/chill/*/shared/.env.local /etc/chill/redis-admin"))
     assert len(set(secrets)) >= 7
 
+    told = site.provision("apply", "--check")
     shown = site.apply("--check", "--diff")
     shown_again = site.apply("--check", "--diff")
     mended = site.apply()
@@ -194,8 +202,14 @@ def test_damage_is_shown_without_a_change_and_then_mended(site: Site) -> None:
     assert shown.changed == shown_again.changed, "to look changed something"
     assert shown.changed[PRODUCTION] >= 4
     assert shown.changed[TEST] == mended.changed[TEST] == 0
-    assert not [secret for secret in secrets if secret in shown.output + mended.output]
+    assert told.returncode == 3, told.stderr
+    assert {f"{PRODUCTION}:", "    -pm = static", "    +pm = ondemand"} <= set(told.stdout.splitlines())
+    assert f"{TEST}:" not in told.stdout.splitlines()
+    said = shown.output + mended.output + told.stdout + told.stderr
+    assert not [secret for secret in secrets if secret in said]
     assert site.apply().changed == UNCHANGED
+    nothing = site.provision("apply", "--check", "acme")
+    assert (nothing.returncode, nothing.stdout) == (0, "nothing differs\n"), nothing.stderr
     assert site.browser(PRODUCTION).get("/healthz").status == 200
     assert site.browser(PRODUCTION).login("admin", PASSWORDS[PRODUCTION])
 

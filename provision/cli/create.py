@@ -1,0 +1,96 @@
+"""chill-provision create."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from provision.cli.options import Day, fleet_option, json_option, load, messages, print_hosts, say
+from provision.completion import complete_server, complete_slug, complete_tariff
+from provision.errors import RequestError
+from provision.settings import Language
+
+
+@click.command(short_help="Create the environments of a customer.")
+@click.argument("slug", shell_complete=complete_slug)
+@click.option("--client", help="The customer's name.")
+@click.option("--server", help="The server to live on.", shell_complete=complete_server)
+@click.option("--test-server", help="The test environment's server, if another.", shell_complete=complete_server)
+@click.option("--responsible-name", help="Who receives the passwords.")
+@click.option("--responsible-email", help="Where the letter goes.")
+@click.option("--fingerprint", help="Of the OpenPGP key that passwords are encrypted to: 40 hex digits.")
+@click.option("--starts", type=Day(), help="The contract's first day, as 2026-03-01.")
+@click.option("--ends", type=Day(), help="The contract's last day, if it is known.")
+@click.option("--tariff", help="The price list: a file in tariffs/, without .toml.", shell_complete=complete_tariff)
+@click.option("--technical-contact", help='At the customer\'s: "Alix Martin <alix@example.org>".')
+@click.option(
+    "--letter-to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the letter to a file (.asc).",
+)
+@click.option(
+    "--mail/--no-mail",
+    "by_mail",
+    default=True,
+    help="Send the letter by mail (the default), or only write it.",
+)
+@click.option("--lang", "language", type=click.Choice(get_args(Language)), help="The letter's language.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--plan", "plan_only", is_flag=True, help="Check everything, show the plan, change nothing.")
+@fleet_option
+@json_option
+def create(
+    fleet: Path | None,
+    letter_to: Path | None,
+    by_mail: bool,
+    language: Language | None,
+    yes: bool,
+    plan_only: bool,
+    as_json: bool,
+    **request: Any,
+) -> None:
+    """Create the two environments of a new customer, verify them, and send the encrypted letter.
+
+    For an instance that exists, SLUG is enough: what is missing or was interrupted is done, the rest is left
+    as it is, and no second letter is sent.
+
+    \b
+    Example:
+      chill-provision create acme --client "ASBL Acme" --server srv1.example.net \\
+        --responsible-name "Camille Dubois" --responsible-email camille@example.org \\
+        --fingerprint 0123456789ABCDEF0123456789ABCDEF01234567 \\
+        --starts 2026-03-01 --tariff standard
+    """
+    from provision.create import carry_out, prepare
+    from provision.plan import Delivery, Request, plan_text
+
+    if not by_mail and letter_to is None:
+        raise RequestError("--no-mail: the letter would go nowhere", "name a file with --letter-to FILE")
+    loaded = load(fleet)
+    delivery = Delivery(language or loaded.settings.language, by_mail, letter_to)
+    prepared = prepare(Request(**request), delivery, loaded, datetime.now(UTC).date())
+    if plan_only:
+        click.echo(plan_text(prepared.plan))
+        return
+    say(plan_text(prepared.plan))
+    if not yes and not _confirmed():
+        say("Nothing was changed.")
+        return
+    outcome = carry_out(prepared, loaded, messages())
+    more = {
+        "instance": outcome.instance.slug,
+        "checks": outcome.checks,
+        "letter": outcome.letter,
+        "log": str(outcome.log),
+    }
+    print_hosts(outcome.hosts, as_json, **more)
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise RequestError("there is no terminal to ask for confirmation, and nothing was changed", "add --yes")
+    return click.confirm("\nDo this?", err=True)
