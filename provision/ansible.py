@@ -138,6 +138,9 @@ def environment(run: Run, private: Path) -> dict[str, str]:
         "ANSIBLE_CONFIG": str(config),
         "ANSIBLE_HOME": str(private / "home"),
         "ANSIBLE_LOCAL_TEMP": str(private / "tmp"),
+        # A run ends with the process that started it (playbooks/callback_plugins/lifeline.py).
+        "ANSIBLE_CALLBACK_PLUGINS": str(playbooks_directory() / "callback_plugins"),
+        "CHILL_PROVISION_PID": str(os.getpid()),
         "ANSIBLE_CACHE_PLUGIN": "memory",
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_PIPELINING": "True",

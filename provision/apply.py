@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from provision import locks
 from provision.ansible import Run, RunResult, playbooks_directory, run_playbook
 from provision.create import ENVIRONMENT_PLAYBOOK, failure_text
 from provision.errors import ChillError, Interrupted, InvalidFiles, PartlyDone, RequestError
@@ -24,7 +25,12 @@ def apply(fleet: Fleet, slugs: Sequence[str], progress: ProgressFactory) -> RunR
     """
     instances = chosen(fleet, slugs)
     run = environments_run(fleet, instances, "apply")
-    log, journal = run.log, Journal(fleet.journal)
+    with locks.held(fleet, locks.instance_places(fleet, instances), "apply"):
+        return _apply(fleet, instances, run, progress)
+
+
+def _apply(fleet: Fleet, instances: Sequence[Instance], run: Run, progress: ProgressFactory) -> RunResult:
+    journal = Journal(fleet.journal)
     for instance in instances:
         journal.add(instance.slug, "apply", "started")
     result = run_playbook(run, progress)
@@ -36,7 +42,7 @@ def apply(fleet: Fleet, slugs: Sequence[str], progress: ProgressFactory) -> RunR
         )
     if not result.succeeded:
         kind = PartlyDone if any(whole) else ChillError
-        raise kind(failure_text(result.failures), f"log: {log}")
+        raise kind(failure_text(result.failures), f"log: {result.log}")
     return result
 
 
@@ -105,7 +111,8 @@ def prepare_servers(fleet: Fleet, names: Sequence[str], progress: ProgressFactor
         log=log,
         ssh_config=fleet.ssh_config,
     )
-    result = run_playbook(run, progress)
+    with locks.held(fleet, locks.server_places(servers), "server prepare"):
+        result = run_playbook(run, progress)
     retry = f"chill-provision server prepare {' '.join(server.name for server in servers)}"
     if result.interrupted:
         raise Interrupted("stopped: what was installed stands", f"go on with: {retry}")

@@ -32,3 +32,7 @@ def complete_server(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
 
 complete_slug = _complete("inventory/instances", "*.yml")
 complete_tariff = _complete("tariffs", "*.toml")
+
+
+def complete_slug_or_server(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return complete_slug(ctx, parameter, incomplete) + complete_server(ctx, parameter, incomplete)

@@ -10,23 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
 
-from provision import letter as letters
-from provision import verify
+from provision import locks, verify
 from provision.ansible import Run, RunResult, playbooks_directory, run_playbook
-from provision.errors import ChillError, Interrupted, PartlyDone
+from provision.deliver import Post, deliver
+from provision.errors import ChillError, Interrupted
 from provision.events import Failure, HostResult
 from provision.fleet import Fleet, Instance
 from provision.inventory import write_instance
 from provision.journal import Journal, State, letter_sent
+from provision.letter import to_responsible
 from provision.names import INITIAL_ACCOUNT
-from provision.openpgp import Key, Keyring
+from provision.openpgp import Key
 from provision.plan import Delivery, Plan, Request, make_plan, planned_instance
-from provision.preflight import check_create
+from provision.preflight import check_create, check_unoccupied
 from provision.progress import ProgressFactory, checking, progress_for, say
 from provision.secrets import Secret, password
 
@@ -78,44 +79,64 @@ def carry_out(prepared: Prepared, fleet: Fleet, console: Console) -> Outcome:
     ChillError when a step failed, PartlyDone when all is well but the letter, Interrupted on Ctrl-C; the
     journal knows.
     """
+    instance = prepared.instance
+    with locks.held(fleet, locks.instance_places(fleet, [instance]), "create") as broken:
+        for lock in broken:
+            say(console, f"took over a stale lock: {lock}")
+        return _create(prepared, fleet, console)
+
+
+def _create(prepared: Prepared, fleet: Fleet, console: Console) -> Outcome:
     instance, journal = prepared.instance, Journal(fleet.journal)
+    # Asked again, now that nobody else can send it.
+    due = prepared.key is not None and not letter_sent(journal.read(instance.slug))
     if prepared.plan.new:
+        check_unoccupied(fleet, instance)
         write_instance(instance)
         say(console, f"wrote inventory/instances/{instance.path.name}")
+    retry = f"chill-provision create {instance.slug}"
     journal.add(instance.slug, "create", "started")
     with _journalled(journal, instance):
-        passwords = _passwords(instance) if prepared.key else {}
-        result = build(prepared, fleet, passwords, progress_for(console))
+        passwords = new_passwords(instance) if due else {}
+        result = build(prepared.instance, fleet, passwords, prepared.log, progress_for(console), retry)
         checks = _verify(fleet, instance, console)
         states: dict[str, State] = {environment.domain: "ready" for environment in instance.names.environments}
     journal.add(instance.slug, "create", "ended", result="ok", environments=states, seconds=result.seconds)
-    letter = _deliver(prepared, fleet, passwords, journal, console)
+    letter = ""
+    if due and prepared.key:
+        post = Post(instance, [to_responsible(instance, prepared.key)], prepared.delivery, passwords, "create", retry)
+        letter = deliver(post, fleet, console)
     return Outcome(instance, result.hosts, checks, letter, prepared.log)
 
 
-def _passwords(instance: Instance) -> dict[str, Secret]:
+def new_passwords(instance: Instance) -> dict[str, Secret]:
     """A new password of the first account of each environment, by domain."""
     return {environment.domain: password() for environment in instance.names.environments}
 
 
-def build(prepared: Prepared, fleet: Fleet, passwords: Mapping[str, Secret], progress: ProgressFactory) -> RunResult:
-    """Run the playbook on both environments.
+def build(
+    instance: Instance,
+    fleet: Fleet,
+    passwords: Mapping[str, Secret],
+    log: Path,
+    progress: ProgressFactory,
+    retry: str,
+) -> RunResult:
+    """Run the playbook on both environments. `retry`: the command that goes on after a failure.
 
     The extra variable `initial_passwords` is there only when accounts are to be set.
     """
-    instance = prepared.instance
     accounts = {domain: {INITIAL_ACCOUNT: secret} for domain, secret in passwords.items()}
     run = Run(
         playbook=playbooks_directory() / ENVIRONMENT_PLAYBOOK,
         inventory=fleet.inventory,
         limit=[instance.names.group],
         hosts=[environment.domain for environment in instance.names.environments],
-        log=prepared.log,
+        log=log,
         variables={"initial_passwords": accounts} if accounts else {},
         ssh_config=fleet.ssh_config,
     )
     result = run_playbook(run, progress)
-    retry = f"chill-provision create {instance.slug}"
     if result.interrupted:
         raise Interrupted(
             f"stopped while building {instance.slug}: what was built stands, what a task had begun may go on "
@@ -184,55 +205,3 @@ def _verify(fleet: Fleet, instance: Instance, console: Console) -> int:
             [check.environment for check in broken],
         )
     return len(checks)
-
-
-def _deliver(
-    prepared: Prepared,
-    fleet: Fleet,
-    passwords: Mapping[str, Secret],
-    journal: Journal,
-    console: Console,
-) -> str:
-    """Send the letter once, and note it.
-
-    PartlyDone when the environments stand but the letter could not be delivered.
-    """
-    if prepared.key is None:
-        return ""
-    slug = prepared.instance.slug
-    done: list[str] = []
-    try:
-        _send(prepared, prepared.key, fleet, passwords, done)
-    except (ChillError, OSError, KeyboardInterrupt) as error:
-        reason = error.message if isinstance(error, ChillError) else str(error) or "stopped"
-        if not done:
-            journal.add(slug, "create", "letter_sent", result="failed", detail=reason)
-            raise PartlyDone(
-                f"both environments of {slug} are ready, but the letter was not delivered: {reason}",
-                f"chill-provision create {slug} makes new passwords and sends them",
-            ) from error
-        journal.add(slug, "create", "letter_sent", result="ok", detail=" and ".join(done))
-        raise PartlyDone(f"the letter was written ({done[0]}), but not sent: {reason}", "pass the file on") from error
-    how = " and ".join(done)
-    journal.add(slug, "create", "letter_sent", result="ok", detail=how)
-    say(console, f"letter {how}")
-    return how
-
-
-def _send(prepared: Prepared, key: Key, fleet: Fleet, passwords: Mapping[str, Secret], done: list[str]) -> None:
-    """Compose, seal and deliver; `done` gets each way that succeeded."""
-    instance, settings, delivery = prepared.instance, fleet.settings, prepared.delivery
-    accounts = [
-        letters.Account(environment, INITIAL_ACCOUNT, passwords[environment.domain])
-        for environment in instance.names.environments
-    ]
-    letter = letters.compose(instance, accounts, settings, delivery.language)
-    with Keyring(fleet.path(settings.openpgp.home)) as keyring:
-        message = letters.seal(letter, instance, keyring, key, settings, datetime.now(UTC))
-    if delivery.file:
-        letters.write_armored(message, delivery.file)
-        done.append(f"written to {delivery.file}")
-    if delivery.by_mail:
-        password_file = fleet.path(settings.mail.password_file)
-        letters.send(message, settings.mail, lambda: letters.read_password(password_file))
-        done.append(f"sent to {instance.responsible.email}")

@@ -1,8 +1,8 @@
 """What was done, when, by whom, with what result: `journal/<slug>.jsonl`, append-only, without secrets.
 
 A line is one JSON object.
-Keys of a line: `time` (UTC, `2026-11-23T00:15:00Z`), `who` (user@machine), `command` (create, apply, verify),
-`event`, `version` (of the toolkit); and where they apply `result` (ok, failed, interrupted), `environments`
+Keys of a line: `time` (UTC, `2026-11-23T00:15:00Z`), `who` (user@machine), `command` (create, apply, credentials
+rotate), `event`, `version` (of the toolkit); and where they apply `result` (ok, failed, interrupted), `environments`
 (state by domain), `seconds`, `detail`. Events: `started` and `ended` around a command's work, `letter_sent`
 when the responsible has been given the passwords.
 
@@ -172,3 +172,14 @@ def overall(states: Iterable[State]) -> State:
 def letter_sent(entries: Iterable[Entry]) -> bool:
     """Whether the responsible has been given the passwords."""
     return any(entry.event == "letter_sent" and entry.result == "ok" for entry in entries)
+
+
+def last_letter_delivered(entries: Iterable[Entry]) -> bool:
+    """Whether the newest passwords are in somebody's hands: no later letter failed, no rotation was cut short."""
+    delivered = False
+    for entry in entries:
+        if entry.event == "letter_sent":
+            delivered = entry.result == "ok"
+        elif entry.command == "credentials rotate" and entry.event == "started":
+            delivered = False
+    return delivered

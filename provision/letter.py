@@ -36,12 +36,14 @@ from provision.settings import Language, Settings
 __all__ = [
     "Account",
     "Letter",
+    "Recipient",
     "armored_text",
     "compose",
     "mail_problems",
     "read_password",
     "seal",
     "send",
+    "to_responsible",
     "write_armored",
 ]
 
@@ -63,6 +65,30 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipient:
+    """A person whom a letter is written to, and the key it is encrypted to. `place` is where the address was given."""
+
+    name: str
+    email: str
+    key: Key
+    place: str
+
+    @property
+    def address(self) -> Address:
+        """The mail address; RequestError when no mail can be sent to it."""
+        try:
+            return Address(one_line(self.name), addr_spec=self.email)
+        except (HeaderParseError, ValueError, IndexError):
+            raise RequestError(f"{self.place}: no mail can be sent to {self.email!r}", "correct the address") from None
+
+
+def to_responsible(instance: Instance, key: Key) -> Recipient:
+    """The responsible of an instance, with the key found fit."""
+    responsible = instance.responsible
+    return Recipient(responsible.name, responsible.email, key, f"{instance.path.name}: responsible.email")
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
     """A letter before it is sealed. The body holds passwords and is never shown; the subject holds none."""
 
@@ -70,8 +96,18 @@ class Letter:
     body: str = field(repr=False)
 
 
-def compose(instance: Instance, accounts: Sequence[Account], settings: Settings, language: Language) -> Letter:
-    """Write the letter to the responsible: addresses, accounts, what to do first, whom to write to.
+def compose(
+    instance: Instance,
+    recipients: Sequence[Recipient],
+    accounts: Sequence[Account],
+    settings: Settings,
+    language: Language,
+    *,
+    renewed: bool = False,
+) -> Letter:
+    """Write the letter with passwords: addresses, accounts, what to do first, whom to write to.
+
+    `renewed`: the instance is not new, and these passwords replace earlier ones.
 
     Accounts of one environment must follow each other. The template's first line is the subject.
     """
@@ -84,13 +120,14 @@ def compose(instance: Instance, accounts: Sequence[Account], settings: Settings,
     )
     signing_key = settings.openpgp.signing_key
     text = engine.get_template(f"{language}.txt.j2").render(
-        responsible=one_line(instance.responsible.name),
+        names=[one_line(recipient.name) for recipient in recipients],
+        renewed=renewed,
         client=one_line(instance.client),
         environments=_places(accounts),
         support_address=instance.names.support_address,
         sender=settings.mail.sender,
         domain=settings.domain,
-        fingerprint=printed_fingerprint(instance.responsible.fingerprint),
+        fingerprints=[printed_fingerprint(recipient.key.fingerprint) for recipient in recipients],
         signing_key=printed_fingerprint(signing_key) if signing_key else "",
     )
     subject, _, body = text.partition("\n\n")
@@ -112,17 +149,18 @@ def _places(accounts: Sequence[Account]) -> list[dict[str, object]]:
 
 
 def seal(
-    letter: Letter, instance: Instance, keyring: Keyring, key: Key, settings: Settings, now: datetime
+    letter: Letter, recipients: Sequence[Recipient], keyring: Keyring, settings: Settings, now: datetime
 ) -> EmailMessage:
-    """Encrypt a letter to `key` alone, in a message to the responsible. ChillError when GnuPG refuses."""
+    """Encrypt a letter to its recipients' keys alone, in one message to them. ChillError when GnuPG refuses."""
     message = EmailMessage(policy=SMTP)
     message["From"] = settings.mail.sender
-    message["To"] = _recipient(instance)
+    message["To"] = [recipient.address for recipient in recipients]
     message["Subject"] = letter.subject
     message["Date"] = now
     message["Message-ID"] = make_msgid(domain=settings.mail.sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
-    armored = keyring.encrypt(_entity(letter, message), [key], sign_with=settings.openpgp.signing_key)
+    keys = [recipient.key for recipient in recipients]
+    armored = keyring.encrypt(_entity(letter, message), keys, sign_with=settings.openpgp.signing_key)
     message["MIME-Version"] = "1.0"
     message.add_header("Content-Type", "multipart/encrypted", protocol="application/pgp-encrypted")
     message.attach(_part("application/pgp-encrypted", "Version: 1\n"))
@@ -181,17 +219,6 @@ def fill(text: str) -> str:
 def _wrapped(block: str) -> str:
     hanging = "   " if block[:1].isdigit() else ""
     return textwrap.fill(block, WIDTH, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
-
-
-def _recipient(instance: Instance) -> Address:
-    responsible = instance.responsible
-    try:
-        return Address(one_line(responsible.name), addr_spec=responsible.email)
-    except (HeaderParseError, ValueError, IndexError):
-        raise RequestError(
-            f"{instance.path.name}: responsible.email: no mail can be sent to {responsible.email!r}",
-            "correct the address in the inventory",
-        ) from None
 
 
 def _entity(letter: Letter, message: EmailMessage) -> bytes:

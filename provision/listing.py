@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from provision.fleet import Fleet, Instance
-from provision.journal import Entry, Journal, letter_sent, overall, states
+from provision.journal import Entry, Journal, last_letter_delivered, letter_sent, overall, states
 from provision.names import KINDS
 
 if TYPE_CHECKING:
     # Only its shape is needed here: `list` should not wait for the checks' libraries.
+    from provision.locks import Lock
     from provision.verify import CheckResult
 
 LAST_ENTRIES = 10
@@ -50,6 +51,7 @@ def instance_values(instance: Instance, entries: Sequence[Entry]) -> dict[str, A
         "responsible": instance.responsible.model_dump(mode="json"),
         "contacts": {role: person.model_dump(mode="json") for role, person in instance.contacts.items()},
         "letter_sent": letter_sent(entries),
+        "letter_delivered": last_letter_delivered(entries),
     }
 
 
@@ -94,8 +96,18 @@ def show_table(values: Mapping[str, Any]) -> RenderableType:
     for role, person in values["contacts"].items():
         facts.add_row(f"{role} contact", Text(f"{person['name']} <{person['email']}>"))
     facts.add_row("support", Text(values["support_address"]))
-    facts.add_row("letter", "sent" if values["letter_sent"] else "not sent yet")
+    facts.add_row("letter", _letter(values))
     return Group(facts, Text(), _journal_table(values["journal"])) if values["journal"] else facts
+
+
+def _letter(values: Mapping[str, Any]) -> str:
+    """Whether those who need them hold the passwords."""
+    if values["letter_delivered"]:
+        return "sent"
+    slug = values["instance"]
+    command = f"credentials rotate {slug}" if values["letter_sent"] else f"create {slug}"
+    state = "the last one was not delivered" if values["letter_sent"] else "not sent yet"
+    return f"{state}; chill-provision {command} makes new passwords and sends them"
 
 
 def _journal_table(entries: Sequence[Mapping[str, Any]]) -> Table:
@@ -104,6 +116,15 @@ def _journal_table(entries: Sequence[Mapping[str, Any]]) -> Table:
         detail = Text(entry["detail"].replace("\n", "; "), overflow="ellipsis", no_wrap=True)
         event = entry["event"].replace("_", " ")
         table.add_row(entry["time"], entry["who"], entry["command"], event, entry["result"], detail)
+    return table
+
+
+def locks_table(locks: Sequence[Lock]) -> RenderableType:
+    """Every lock with who holds it, since when, what for."""
+    table = Table("what", "who", "since", "what for", "", box=None, pad_edge=False)
+    for lock in locks:
+        stale = Text("stale: its process is gone", style="yellow") if lock.stale else Text()
+        table.add_row(lock.subject, Text(lock.who), lock.since, Text(lock.purpose), stale)
     return table
 
 

@@ -21,6 +21,7 @@ from provision.errors import ChillError, InvalidFiles, Problem, RequestError
 from provision.fleet import Fleet, Instance, Server
 from provision.inventory import other_places
 from provision.mail import mail_problems, read_password
+from provision.names import KINDS
 from provision.openpgp import Key, Keyring
 from provision.plan import Delivery
 from provision.ssh import ssh_options
@@ -178,6 +179,20 @@ def check_servers(fleet: Fleet, servers: Iterable[Server], *, prepared: bool) ->
             f"not prepared for environments: {', '.join(raw)}; nothing was changed",
             f"first: chill-provision server prepare {' '.join(raw)}",
         )
+
+
+def check_unoccupied(fleet: Fleet, instance: Instance) -> None:
+    """Refuse a new instance whose environments stand already on its servers, made from another copy of the fleet."""
+    for kind, environment in zip(KINDS, instance.names.environments, strict=True):
+        server = fleet.server(instance.servers[kind])
+        if "ansible_connection" in server.variables:
+            continue
+        if _ask(ssh_command(fleet, server, ("test", "-e", environment.home))).yes:
+            raise RequestError(
+                f"SLUG: {environment.home} stands already on {server.name}, but this fleet has no {instance.slug}; "
+                "nothing was changed",
+                "fetch the fleet's newest state (git pull), or choose another slug",
+            )
 
 
 def ssh_command(fleet: Fleet, server: Server, question: Sequence[str]) -> Sequence[str]:

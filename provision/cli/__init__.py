@@ -8,8 +8,10 @@ from __future__ import annotations
 import click
 
 from provision.cli.create import create
+from provision.cli.credentials import credentials
 from provision.cli.environments import apply, verify
 from provision.cli.fleet import init, list_instances, show
+from provision.cli.lock import lock
 from provision.cli.server import server
 from provision.console import Commands
 from provision.journal import toolkit_version
@@ -26,5 +28,5 @@ def main() -> None:
     """
 
 
-for _command in (init, server, create, apply, verify, list_instances, show):
+for _command in (init, server, create, apply, verify, list_instances, show, credentials, lock):
     main.add_command(_command)

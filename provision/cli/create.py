@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
-from provision.cli.options import Day, fleet_option, json_option, load, messages, print_hosts, say
+from provision.cli.options import (
+    Day,
+    confirm,
+    fleet_option,
+    json_option,
+    letter_options,
+    load,
+    messages,
+    print_hosts,
+    say,
+    travelling,
+)
 from provision.completion import complete_server, complete_slug, complete_tariff
-from provision.errors import RequestError
 from provision.settings import Language
 
 
@@ -27,18 +36,7 @@ from provision.settings import Language
 @click.option("--ends", type=Day(), help="The contract's last day, if it is known.")
 @click.option("--tariff", help="The price list: a file in tariffs/, without .toml.", shell_complete=complete_tariff)
 @click.option("--technical-contact", help='At the customer\'s: "Alix Martin <alix@example.org>".')
-@click.option(
-    "--letter-to",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write the letter to a file (.asc).",
-)
-@click.option(
-    "--mail/--no-mail",
-    "by_mail",
-    default=True,
-    help="Send the letter by mail (the default), or only write it.",
-)
-@click.option("--lang", "language", type=click.Choice(get_args(Language)), help="The letter's language.")
+@letter_options
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--plan", "plan_only", is_flag=True, help="Check everything, show the plan, change nothing.")
 @fleet_option
@@ -66,18 +64,16 @@ def create(
         --starts 2026-03-01 --tariff standard
     """
     from provision.create import carry_out, prepare
-    from provision.plan import Delivery, Request, plan_text
+    from provision.plan import Request, plan_text
 
-    if not by_mail and letter_to is None:
-        raise RequestError("--no-mail: the letter would go nowhere", "name a file with --letter-to FILE")
     loaded = load(fleet)
-    delivery = Delivery(language or loaded.settings.language, by_mail, letter_to)
+    delivery = travelling(loaded, letter_to, by_mail=by_mail, language=language)
     prepared = prepare(Request(**request), delivery, loaded, datetime.now(UTC).date())
     if plan_only:
         click.echo(plan_text(prepared.plan))
         return
     say(plan_text(prepared.plan))
-    if not yes and not _confirmed():
+    if not yes and not confirm():
         say("Nothing was changed.")
         return
     outcome = carry_out(prepared, loaded, messages())
@@ -88,9 +84,3 @@ def create(
         "log": str(outcome.log),
     }
     print_hosts(outcome.hosts, as_json, **more)
-
-
-def _confirmed() -> bool:
-    if not sys.stdin.isatty():
-        raise RequestError("there is no terminal to ask for confirmation, and nothing was changed", "add --yes")
-    return click.confirm("\nDo this?", err=True)

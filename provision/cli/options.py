@@ -7,13 +7,16 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 from rich.console import Console, RenderableType
 
 from provision.completion import complete_slug
+from provision.errors import RequestError
 from provision.fleet import FLEET_VARIABLE, Fleet, fleet_directory, load_fleet
+from provision.plan import Delivery
+from provision.settings import Language
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -88,3 +91,38 @@ def print_hosts(hosts: Mapping[str, Any], as_json: bool, **more: Any) -> None:
 
 def slugs_argument(command: Command) -> Command:
     return click.argument("slugs", metavar="[SLUG]…", nargs=-1, shell_complete=complete_slug)(command)
+
+
+def letter_options(command: Command) -> Command:
+    """How a letter with passwords travels: --letter-to, --mail/--no-mail, --lang."""
+    options = (
+        click.option(
+            "--letter-to",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Also write the letter to a file (.asc).",
+        ),
+        click.option(
+            "--mail/--no-mail",
+            "by_mail",
+            default=True,
+            help="Send the letter by mail (the default), or only write it.",
+        ),
+        click.option("--lang", "language", type=click.Choice(get_args(Language)), help="The letter's language."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def travelling(fleet: Fleet, letter_to: Path | None, *, by_mail: bool, language: Language | None) -> Delivery:
+    """How the letter travels, by the options; RequestError when it would go nowhere."""
+    if not by_mail and letter_to is None:
+        raise RequestError("--no-mail: the letter would go nowhere", "name a file with --letter-to FILE")
+    return Delivery(language or fleet.settings.language, by_mail, letter_to)
+
+
+def confirm() -> bool:
+    """Ask; RequestError where nobody can answer."""
+    if not sys.stdin.isatty():
+        raise RequestError("there is no terminal to ask for confirmation, and nothing was changed", "add --yes")
+    return click.confirm("\nDo this?", err=True)

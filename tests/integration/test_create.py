@@ -11,7 +11,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,12 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from click.testing import CliRunner, Result
 
-from provision import create
+from provision import create, locks
+from provision import letter as letters
 from provision.cli import main
+from provision.fleet import load_fleet
+from provision.journal import Journal
+from provision.locks import Lock, Place, held
 from provision.verify import CheckResult
 from tests.integration.keys import Home, home
 from tests.unit.provision.fleets import make_fleet, tree
@@ -148,6 +153,7 @@ def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> World:
     made = World(tmp_path, keys, fingerprint, *mailbox)
+    monkeypatch.setattr("provision.locks.DIRECTORY", str(tmp_path / "locks"))
     monkeypatch.setattr(create, "playbooks_directory", lambda: made.playbooks)
     monkeypatch.setattr("provision.apply.playbooks_directory", lambda: made.playbooks)
     monkeypatch.setattr("provision.verify.run", lambda fleet, instance, report: made.checks)
@@ -238,6 +244,114 @@ def test_a_letter_that_is_refused_leaves_the_environments_and_is_sent_anew(world
     assert world.password(DOMAINS[0]) != lost
     assert world.password(DOMAINS[0]) in world.decrypted()
     assert world.state()["letter_sent"] is True
+
+
+def test_rotation_gives_new_passwords_to_the_keys_that_are_named(world: World) -> None:
+    assert world.create().exit_code == 0
+    first = [world.password(domain) for domain in DOMAINS]
+    colleague = world.keys.make("Noor Peeters <noor@example.org>", "future-default", "default", "1y")
+
+    to = ["--to", colleague, "--to", world.fingerprint]
+    done = world.run("credentials", "rotate", "acme", "--lang", "en", "--yes", *to)
+
+    assert done.exit_code == 0, done.output
+    now = [world.password(domain) for domain in DOMAINS]
+    assert not set(first) & set(now)
+    sealed = message_from_bytes(world.mailbox.letters[1])
+    assert sealed["To"] == "Noor Peeters <noor@example.org>, Camille Dubois <camille@example.org>"
+    letter = world.decrypted(1)
+    assert all(password in letter for password in now)
+    assert "New passwords for" in letter
+    assert all(letters.printed_fingerprint(key) in letter for key in (colleague, world.fingerprint))
+    packets = world.keys.gpg("--list-packets", data=sealed.get_payload()[1].get_payload(decode=True))
+    assert packets.stdout.count(b":pubkey enc packet:") == 2
+    entries = [(entry["command"], entry["event"], entry.get("result")) for entry in world.journal()[-3:]]
+    assert entries == [
+        ("credentials rotate", "started", None),
+        ("credentials rotate", "ended", "ok"),
+        ("credentials rotate", "letter_sent", "ok"),
+    ]
+    assert not [password for password in now if password in done.output]
+
+
+def test_a_rotation_whose_letter_is_lost_is_shown_and_done_again(world: World) -> None:
+    world.create()
+    world.mailbox.refusing = True
+    lost = world.run("credentials", "rotate", "acme", "--yes")
+    assert lost.exit_code == 3
+    assert "credentials rotate acme" in lost.stderr
+    assert "the last one was not delivered" in world.run("show", "acme").stdout
+
+    world.mailbox.refusing = False
+    assert world.run("credentials", "rotate", "acme", "--yes").exit_code == 0
+
+    assert world.password(DOMAINS[0]) in world.decrypted(1)
+    assert "not delivered" not in world.run("show", "acme").stdout
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--to", "0" * 40], "--to: no key"),
+        (["--to", "noor@example.org"], "--to: 'noor@example.org' is an e-mail address"),
+        (["--no-mail"], "--no-mail: the letter would go nowhere"),
+    ],
+)
+def test_a_rotation_that_cannot_be_delivered_changes_nothing(world: World, options: list[str], said: str) -> None:
+    world.create()
+    before = [world.password(domain) for domain in DOMAINS]
+
+    refused = world.run("credentials", "rotate", "acme", "--yes", *options)
+
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+    assert [world.password(domain) for domain in DOMAINS] == before
+
+
+def test_nothing_is_rotated_before_the_first_letter(world: World) -> None:
+    world.playbook("false")
+    world.create()
+
+    refused = world.run("credentials", "rotate", "acme", "--yes")
+
+    assert refused.exit_code == 2
+    assert "chill-provision create acme" in refused.stderr
+
+
+def test_a_creation_that_meets_another_says_whose_it_is_and_changes_nothing(world: World) -> None:
+    fleet = load_fleet(world.fleet)
+    places = [Place(fleet.server("srv1.example.net"), ["acme"])]
+    with held(fleet, places, "a test"):
+        result = world.create()
+
+    assert result.exit_code == 1
+    assert "instance acme on srv1.example.net" in result.stderr
+    assert "for a test" in result.stderr
+    assert not (world.fleet / "inventory/instances/acme.yml").exists()
+    assert world.mailbox.letters == []
+    assert world.create().exit_code == 0
+
+
+def test_the_letter_that_another_run_sent_meanwhile_is_not_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the plan, which someone reads, and the lock."""
+    assert world.create().exit_code == 0
+    journal = Journal(world.fleet / "journal")
+    lines = journal.path("acme").read_text()
+    journal.path("acme").unlink()
+    lock = locks.held
+
+    def meanwhile(*arguments: Any) -> AbstractContextManager[Sequence[Lock]]:
+        journal.path("acme").write_text(lines)
+        return lock(*arguments)
+
+    monkeypatch.setattr(locks, "held", meanwhile)
+
+    again = world.create()
+
+    assert again.exit_code == 0, again.output
+    assert len(world.mailbox.letters) == 1
 
 
 def test_the_letter_may_go_into_a_file_alone(world: World, tmp_path: Path) -> None:

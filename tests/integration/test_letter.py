@@ -8,7 +8,7 @@ import ssl
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -23,10 +23,10 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from provision.errors import ChillError, RequestError
 from provision.fleet import Contract, Instance, Responsible
-from provision.letter import Account, Letter, compose, seal, write_armored
+from provision.letter import Account, Letter, Recipient, compose, seal, to_responsible, write_armored
 from provision.mail import read_password, send
 from provision.names import instance_names
-from provision.openpgp import Keyring
+from provision.openpgp import Key, Keyring
 from provision.secrets import Secret
 from provision.settings import Language, Settings
 from tests.integration.keys import Home, home
@@ -125,17 +125,18 @@ def new_instance(fingerprint: str, client: str = "ASBL L’Œuvre d’Acmé", na
     )
 
 
-def new_letter(instance: Instance, settings: Settings, language: Language = "fr") -> Letter:
+def new_letter(recipients: Sequence[Recipient], instance: Instance, settings: Settings, language: Language) -> Letter:
     pairs = zip(instance.names.environments, PASSWORDS, strict=True)
     accounts = [Account(environment, "admin", Secret(text)) for environment, text in pairs]
-    return compose(instance, accounts, settings, language)
+    return compose(instance, recipients, accounts, settings, language)
 
 
 def sealed(keys: Keys, settings: Settings, instance: Instance | None = None, language: Language = "fr") -> EmailMessage:
     instance = instance or new_instance(keys.pinned)
     with Keyring(keys.adminsys.path) as keyring:
         key = keyring.fit_key(instance.responsible.fingerprint, NOW.date(), 0)
-        return seal(new_letter(instance, settings, language), instance, keyring, key, settings, NOW)
+        recipients = [to_responsible(instance, key)]
+        return seal(new_letter(recipients, instance, settings, language), recipients, keyring, settings, NOW)
 
 
 def received(inbox: Inbox) -> tuple[bytes, EmailMessage]:
@@ -231,7 +232,7 @@ def test_passwords_are_neither_printed_nor_logged(
     with mail_server(inbox) as port:
         settings = fleet_settings(keys, port)
         instance = new_instance(keys.pinned)
-        letter = new_letter(instance, settings)
+        letter = new_letter([to_responsible(instance, Key(keys.pinned, (), None))], instance, settings, "fr")
         account = Account(instance.names.test, "admin", Secret(PASSWORDS[0]))
         send(sealed(keys, settings, instance), settings.mail, no_password)
     said = capfd.readouterr()
@@ -462,6 +463,8 @@ def test_a_password_file_that_cannot_be_used_is_refused(
 @pytest.mark.parametrize("language", ["fr", "en", "nl"])
 def test_the_letters_in_the_documentation_are_the_ones_sent(language: Language) -> None:
     settings = fleet_settings(Keys(Home(Path()), Home(Path()), "", "FEDCBA9876543210" * 2 + "FEDCBA98"))
-    letter = new_letter(new_instance("0123456789ABCDEF" * 2 + "01234567"), settings, language)
+    fingerprint = "0123456789ABCDEF" * 2 + "01234567"
+    instance = new_instance(fingerprint)
+    letter = new_letter([to_responsible(instance, Key(fingerprint, (), None))], instance, settings, language)
     shown = DOCUMENTED.read_text(encoding="utf-8")
     assert f"```text\nSubject: {letter.subject}\n\n{letter.body}```" in shown

@@ -7,6 +7,8 @@ import signal
 import stat
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -337,3 +339,35 @@ def test_a_check_tells_the_difference_and_changes_nothing(project: Project) -> N
     }
     assert {"-two", "+three"} <= set(found["a.example", "Correct the file"].splitlines())
     assert CANARY not in str(found)
+
+
+def test_a_killed_run_takes_ansible_playbook_with_it(project: Project) -> None:
+    """Else a second run would meet the first on the server."""
+    described = project.describe(
+        PLAY + f"    - ansible.builtin.shell: 'echo $PPID > {project.directory}/begun; sleep 600'\n"
+    )
+    pid = os.fork()
+    if pid == 0:
+        run_playbook(described, project.progress)
+        os._exit(0)
+    begun = project.directory / "begun"
+    ended = time.monotonic() + 60
+    while not (begun.exists() and begun.read_text()) and time.monotonic() < ended:
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+    while left := _running(str(described.playbook)):
+        assert time.monotonic() < ended, left
+        time.sleep(0.05)
+
+
+def _running(argument: str) -> list[str]:
+    """The command lines of processes that live and have this argument."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().decode(errors="replace").split("\0")
+            if argument in words:
+                found.append(" ".join(words))
+    return found

@@ -114,6 +114,13 @@ def test_a_second_preparation_changes_nothing(told: Told) -> None:
     assert "changed=0 failed=0" in hosts
 
 
+def test_the_server_s_own_journal_tells_who_worked_on_it(told: Told) -> None:
+    lines = told.on_server("journalctl -t chill-provision -o cat --no-pager")
+    assert f"create {SLUG}: begins; " in lines
+    assert re.search(rf"create {SLUG}: ended well after \d+ s; \S+@\S+, petits-chills ", lines), lines
+    assert told.on_server("ls /run/lock/chill") == "", "a lock was left behind"
+
+
 def test_list_and_show_know_the_instance(told: Told) -> None:
     listed = json.loads(told.story.run("chill-provision", "list", "--json"))
     assert "acme" in json.dumps(listed)
