@@ -36,7 +36,11 @@ from provision.secrets import Secret
 
 PRIVATE_PREFIX = "chill-run-"
 FORKS = 20
-SSH_OPTIONS = "-o BatchMode=yes -o ConnectTimeout=15 -o ControlMaster=auto -o ControlPersist=60s"
+# A server that went away without a word is noticed within half a minute.
+SSH_OPTIONS = (
+    "-o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=5 -o ServerAliveCountMax=6"
+    " -o ControlMaster=auto -o ControlPersist=60s"
+)
 
 
 @dataclass(frozen=True, slots=True)

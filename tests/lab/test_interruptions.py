@@ -1,0 +1,183 @@
+"""A creation that is ended at every task boundary: the same command goes on, and the letter is sent once.
+
+A ladder: the run of step k is ended when its task k begins, and the next one goes one task further. It finds there what
+a first run, ended at the same place, would have left.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.demo.keyring import Keyring
+from tests.demo.mail import Mailbox
+from tests.lab import Lab, Machine
+from tests.lab.fleet import make_fleet
+from tests.lab.network import HOST
+
+pytestmark = pytest.mark.lab
+
+SERVER = "srv1.example.net"
+PEOPLE = ["--responsible-name", "Camille Dubois", "--responsible-email", "camille@example.org"]
+TASK = re.compile(r"\[(\d+)/(\d+)\] ")
+# More than the tasks of the playbook; a ladder ends when a run was not ended.
+MANY = 200
+
+
+@dataclass(frozen=True)
+class World:
+    """A prepared server, a fleet, and the mailbox of the responsible."""
+
+    machine: Machine
+    fleet: Path
+    mailbox: Mailbox
+    keyring: Keyring
+    fingerprint: str
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "provision.cli", *arguments, "--fleet", str(self.fleet)]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False)
+
+    def create(self, slug: str) -> list[str]:
+        contract = ["--starts", "2026-03-01", "--tariff", "standard", "--fingerprint", self.fingerprint]
+        known = (self.fleet / f"inventory/instances/{slug}.yml").exists()
+        facts = [] if known else ["--client", "ASBL Acme", "--server", SERVER, *PEOPLE, *contract]
+        return self.command("create", slug, *facts, "--yes")
+
+    def letters(self, slug: str) -> int:
+        """How many letters with the passwords of an instance arrived."""
+        return sum(
+            f"{slug}.chill.pro" in message["Subject"] for message in self.mailbox.received("camille@example.org")
+        )
+
+    def assert_made(self, slug: str) -> None:
+        """It is ready and verified, its letter was sent once, and nothing is left to do."""
+        assert json.loads(self.run("show", slug, "--json").stdout)["state"] == "ready"
+        assert self.letters(slug) == 1
+        again = self.run("create", slug, "--yes")
+        assert again.stdout.count("changed=0 failed=0") == 2, again.stdout + again.stderr
+        assert self.letters(slug) == 1
+        assert json.loads(self.run("lock", "status", "--json").stdout) == []
+
+
+@pytest.fixture(scope="module")
+def world(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    directory = tmp_path_factory.mktemp("interruptions")
+    machine = lab.machine(SERVER, image="stocked")
+    keyring = Keyring(directory)
+    with Mailbox(HOST) as mailbox:
+        fleet = make_fleet(
+            directory / "fleet",
+            {SERVER: machine.address},
+            lab.ssh_config,
+            gnupg_home=keyring.home,
+            mail=(HOST, mailbox.port),
+        )
+        made = World(machine, fleet, mailbox, keyring, keyring.make_key("Camille Dubois", "camille@example.org"))
+        prepared = made.run("server", "prepare", SERVER)
+        assert prepared.returncode == 0, prepared.stderr
+        yield made
+    keyring.close()
+    machine.remove()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that was to be ended at a task: whether it got there, its exit status, and what it said."""
+
+    reached: bool
+    status: int
+    said: str
+
+
+def ended_at(world: World, slug: str, step: int, end: Callable[[subprocess.Popen[str]], None]) -> Ended:
+    """Run `create`, and end it in some way when task `step` begins."""
+    said, reached = "", False
+    with subprocess.Popen(world.create(slug), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        for line in process.stderr:
+            said += line
+            found = TASK.match(line)
+            if found and int(found[1]) == step and not reached:
+                reached = True
+                end(process)
+    return Ended(reached, process.returncode, said)
+
+
+def test_ended_at_every_task_boundary_the_same_command_ends_well(world: World) -> None:
+    def kill(process: subprocess.Popen[str]) -> None:
+        process.send_signal(signal.SIGKILL)
+
+    def black_out(process: subprocess.Popen[str]) -> None:
+        """The server and the machine of the command lose their power."""
+        world.machine.cut_power()
+        process.send_signal(signal.SIGKILL)
+        world.machine.start()
+
+    for step in range(1, MANY):
+        runs = [ended_at(world, "acme", step, end) for end in (kill, black_out)]
+        if not all(run.reached for run in runs):
+            break
+        assert world.letters("acme") == 0, f"a letter left before the work was done, at task {step}"
+
+    assert step > 15, runs
+    assert runs[0].status == 0, runs[0].said
+    world.assert_made("acme")
+
+
+def test_a_server_that_goes_away_is_told_and_the_same_command_goes_on(world: World) -> None:
+    run = ended_at(world, "away", 12, lambda _: world.machine.cut_power())
+    shown = json.loads(world.run("show", "away", "--json").stdout)
+    world.machine.start()
+
+    assert run.status == 1, run.said
+    assert "cannot be reached" in run.said
+    assert "chill-provision create away" in run.said
+    assert "Traceback" not in run.said
+    assert shown["state"] == "failed"
+    assert world.letters("away") == 0
+    done = subprocess.run(world.create("away"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    world.assert_made("away")
+
+
+def test_five_creations_at_once_all_end_ready(world: World) -> None:
+    slugs = [f"five{number}" for number in range(5)]
+    runs = [
+        subprocess.Popen(world.create(slug), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for slug in slugs
+    ]
+    said = [run.communicate()[1] for run in runs]
+
+    assert [run.returncode for run in runs] == [0] * 5, "\n".join(said)
+    for slug in slugs:
+        world.assert_made(slug)
+    metered = world.machine.ssh("grep -c '^\\[instances.five' /etc/chill/meter.toml").stdout
+    assert metered == "5\n"
+
+
+def test_of_two_creations_of_one_slug_one_wins_and_the_other_says_so(world: World) -> None:
+    """Two adminsys, each with a clone of the fleet."""
+    clone = replace(world, fleet=world.fleet.with_name("clone"))
+    shutil.copytree(world.fleet, clone.fleet)
+    runs = [
+        subprocess.Popen(one.create("both"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for one in (world, clone)
+    ]
+    said = [run.communicate()[1] for run in runs]
+
+    assert sorted(run.returncode for run in runs) in ([0, 1], [0, 2]), "\n".join(said)
+    loser = said[0] if runs[0].returncode else said[1]
+    assert "both on srv1.example.net" in loser or "stands already on srv1.example.net" in loser
+    assert world.letters("both") == 1
