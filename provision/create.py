@@ -18,7 +18,7 @@ from rich.console import Console
 from provision import locks, verify
 from provision.ansible import Run, RunResult, playbooks_directory, run_playbook
 from provision.deliver import Post, deliver
-from provision.errors import ChillError, Interrupted
+from provision.errors import ChillError, Interrupted, RequestError
 from provision.events import Failure, HostResult
 from provision.fleet import Fleet, Instance
 from provision.inventory import write_instance
@@ -65,6 +65,11 @@ class Outcome:
 def prepare(request: Request, delivery: Delivery, fleet: Fleet, today: date) -> Prepared:
     """Check a request in full and plan it. Changes nothing; raises what is wrong."""
     instance, new = planned_instance(request, fleet)
+    if instance.lifecycle != "running":
+        raise RequestError(
+            f"SLUG: {instance.slug} is {instance.lifecycle}",
+            f"chill-provision resume {instance.slug} brings it back into service",
+        )
     journal = Journal(fleet.journal)
     due = not letter_sent(journal.read(instance.slug))
     log = journal.log("create")

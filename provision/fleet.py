@@ -10,19 +10,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError
 
+from provision.contract import Contract as Contract
 from provision.errors import InvalidFiles, Problem, RequestError
 from provision.names import KINDS, InstanceNames, Kind, instance_names, slug_fault
 from provision.settings import EmailAddress, Fingerprint, Section, Settings, model_problems, read_settings
+from provision.yaml_lines import key_lines
 
 FLEET_VARIABLE = "CHILL_FLEET"
 SETTINGS_FILE = "chill.toml"
+
+
+# What an instance's environments are to be; `chill-provision suspend`, `archive` and `resume` write it.
+Lifecycle = Literal["running", "suspended", "archived"]
 
 
 class Responsible(Section):
@@ -40,20 +45,6 @@ class Contact(Section):
     email: EmailAddress
 
 
-class Contract(Section):
-    """What is billed from when to when, by which price list. `ends` is the last day, None while it runs."""
-
-    starts: date
-    ends: date | None = None
-    tariff: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Contract:
-        if self.ends and self.ends < self.starts:
-            raise ValueError(f"ends {self.ends} is before starts {self.starts}")
-        return self
-
-
 class InstanceVariables(Section):
     """The variables of an instance's group that the toolkit reads; any other is Ansible's alone."""
 
@@ -63,6 +54,7 @@ class InstanceVariables(Section):
     responsible: Responsible
     contract: Contract
     contacts: dict[str, Contact] = Field(default_factory=dict)
+    lifecycle: Lifecycle = "running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +80,7 @@ class Instance:
     contacts: Mapping[str, Contact] = field(hash=False)
     servers: Mapping[Kind, str] = field(hash=False)
     path: Path
+    lifecycle: Lifecycle = "running"
 
     @property
     def slug(self) -> str:
@@ -233,10 +226,15 @@ def _read_instance(
     try:
         model = InstanceVariables.model_validate(_mapping(variables))
     except ValidationError as error:
-        return None, problems + model_problems(error, place, under=f"{names.group}.vars")
+        # Where each key stands is only looked for now that something is wrong.
+        lines = key_lines(path.read_text(encoding="utf-8"))
+        return None, problems + model_problems(error, place, lines, under=f"{names.group}.vars")
     if problems:
         return None, problems
-    return Instance(names, model.client, model.responsible, model.contract, model.contacts, placed, path), []
+    instance = Instance(
+        names, model.client, model.responsible, model.contract, model.contacts, placed, path, model.lifecycle
+    )
+    return instance, []
 
 
 def _read_hosts(

@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString as Quoted
 
-from provision.errors import RequestError
-from provision.fleet import Contact, Fleet, Instance, Responsible
+from provision.errors import ChillError, RequestError
+from provision.fleet import Contact, Fleet, Instance, Lifecycle, Responsible
 from provision.names import KINDS
 
 # What Ansible passes over in an inventory directory (ansible-core 2.19, INVENTORY_IGNORE_EXTS), beside dot
@@ -102,6 +102,47 @@ def write_instance(instance: Instance) -> None:
         raise RequestError(
             f"{instance.path}: cannot be written: {error.strerror}", "make the directory writable"
         ) from error
+
+
+def set_lifecycle(instance: Instance, lifecycle: Lifecycle) -> None:
+    """Write into an instance's file whether it is to be in service; the rest of the file stays as it is.
+
+    ChillError when it cannot be written.
+    """
+    yaml_file = YAML()
+    yaml_file.preserve_quotes = True
+    yaml_file.width = 4096
+    try:
+        text = instance.path.read_text(encoding="utf-8")
+        yaml_file.indent(mapping=2, sequence=4, offset=2)
+        document = yaml_file.load(text)
+        variables = document[instance.names.group]["vars"]
+        if variables.get("lifecycle", "running") == lifecycle:
+            return
+        if lifecycle == "running":
+            del variables["lifecycle"]
+        else:
+            variables["lifecycle"] = lifecycle
+        stream = io.StringIO()
+        yaml_file.dump(document, stream)
+        _replace(instance.path, stream.getvalue())
+    except OSError as error:
+        raise ChillError(f"{instance.path}: cannot be written: {error.strerror}", "make it writable") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Give a file another content, whole or not at all."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(path.stat().st_mode & 0o777)
+        Path(name).replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
 
 
 def other_places(fleet: Fleet, instance: Instance) -> Iterator[tuple[str, Path]]:

@@ -24,10 +24,19 @@ from typing import Literal
 
 from provision.errors import ChillError, InvalidFiles, Problem
 
-State = Literal["planned", "creating", "ready", "failed"]
+State = Literal["planned", "creating", "ready", "degraded", "failed", "suspended", "archived"]
 Result = Literal["ok", "failed", "interrupted"]
 # States in which a change of an environment can end.
-ENDS: Mapping[str, State] = {"ready": "ready", "failed": "failed"}
+ENDS: Mapping[str, State] = {
+    "ready": "ready",
+    "degraded": "degraded",
+    "failed": "failed",
+    "suspended": "suspended",
+    "archived": "archived",
+}
+
+# States that a run leaves behind when it ends well.
+SETTLED: frozenset[State] = frozenset({"ready", "degraded", "suspended", "archived"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,28 +152,29 @@ def states(entries: Iterable[Entry], domains: Sequence[str]) -> dict[str, State]
     """The state of each environment.
 
     `planned` until something was begun; `creating` while it is made for the first time, or when that was cut
-    short; `ready` once it was verified; `failed` when the last run on it failed. An `apply` that ends well
-    makes an environment ready again only if it was ready before: a creation that failed is finished by
-    `create` alone.
+    short; `ready` once it was verified; `degraded` when all stands but the certificate; `failed` when the last
+    run on it failed; `suspended` and `archived` when it was taken out of service. An `apply` that ends well makes
+    a failed environment what it was before, if it was ever ready: a creation that failed is finished by `create`
+    alone.
     """
     found: dict[str, State] = dict.fromkeys(domains, "planned")
-    ready_once: set[str] = set()
+    before: dict[str, State] = {}
     for entry in entries:
         for domain in domains:
-            if entry.command == "create" and entry.event == "started" and found[domain] != "ready":
+            if entry.command == "create" and entry.event == "started" and found[domain] not in SETTLED:
                 found[domain] = "creating"
             elif domain in entry.environments:
                 found[domain] = ENDS.get(entry.environments[domain], "failed")
-            elif entry.command == "apply" and entry.result == "ok" and domain in ready_once:
-                found[domain] = "ready"
-            if found[domain] == "ready":
-                ready_once.add(domain)
+            elif entry.command == "apply" and entry.result == "ok" and found[domain] == "failed" and domain in before:
+                found[domain] = before[domain]
+            if found[domain] in SETTLED:
+                before[domain] = found[domain]
     return found
 
 
 def overall(states: Iterable[State]) -> State:
     """The state of an instance: that of its environment which is furthest from ready."""
-    order: Sequence[State] = ("failed", "creating", "planned", "ready")
+    order: Sequence[State] = ("failed", "creating", "degraded", "planned", "suspended", "archived", "ready")
     present = set(states)
     return next(state for state in order if state in present)
 

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from provision.verify import CheckResult
 
 LAST_ENTRIES = 10
-STYLES = {"ready": "green", "creating": "yellow", "planned": "yellow", "failed": "red"}
+STYLES = {
+    "ready": "green",
+    "creating": "yellow",
+    "planned": "yellow",
+    "degraded": "yellow",
+    "failed": "red",
+    "suspended": "dim",
+    "archived": "dim",
+}
 
 
 def instance_values(instance: Instance, entries: Sequence[Entry]) -> dict[str, Any]:

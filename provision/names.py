@@ -60,6 +60,10 @@ class InstanceNames:
     def environments(self) -> tuple[EnvironmentNames, EnvironmentNames]:
         return self.production, self.test
 
+    @property
+    def domains(self) -> tuple[str, str]:
+        return self.production.domain, self.test.domain
+
 
 def slug_fault(slug: str, reserved: Iterable[str] = ()) -> str | None:
     """Say which part of the rule a slug breaks, or None when it is a valid slug.

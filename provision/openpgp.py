@@ -1,4 +1,4 @@
-"""OpenPGP through GnuPG: which key is fit, encrypt, sign. The only module that imports gnupg.
+"""OpenPGP through GnuPG: which key is fit, encrypt, sign, verify. The only module that imports gnupg.
 
 A key is named by its fingerprint alone. An e-mail address or a short id may match several keys, and GnuPG
 would choose one without a word. python-gnupg never raises and explains little: keys are therefore examined
@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import subprocess
+import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,14 @@ class Key:
     def name(self) -> str:
         """Whose key it is, as its first user id says."""
         return self.user_ids[0] if self.user_ids else self.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature that holds. `fingerprint` is that of the signer's primary key, `made` when they say they signed."""
+
+    fingerprint: str
+    made: datetime
 
 
 class Keyring:
@@ -138,6 +147,41 @@ class Keyring:
                 "nothing was written or sent; see the key with gpg -k",
             )
         return bytes(result.data)
+
+    def sign(self, data: bytes, key: Key) -> bytes:
+        """A detached signature of `data`, armored, by a key of `fit_signing_key`. ChillError when GnuPG refuses."""
+        self._prepare_agent()
+        made = self._gpg.sign(data, detach=True, clearsign=False, extra_args=["--local-user", key.fingerprint])
+        if not made:
+            raise ChillError(f"GnuPG could not sign with {key.fingerprint}: {_reason(made)}", "nothing was written")
+        return bytes(made.data)
+
+    def verify(self, data: bytes, signature: bytes) -> Signature | str:
+        """Whose the detached `signature` of `data` is; or, when it does not hold, why not.
+
+        A key that has expired since still proves what was signed before; one that was revoked does not.
+        """
+        # GnuPG wants a file for the signature beside the data on its standard input.
+        with tempfile.NamedTemporaryFile(prefix="chill-signature-") as stream:
+            stream.write(signature)
+            stream.flush()
+            found = self._gpg.verify_data(stream.name, data)
+        expired = found.key_status == "signing key has expired"
+        if found.pubkey_fingerprint and (found.valid or (expired and self._signed_in_time(found))):
+            return Signature(found.pubkey_fingerprint, datetime.fromtimestamp(int(found.sig_timestamp), UTC))
+        if found.status == "no public key":
+            return f"the public key {found.fingerprint or found.key_id} of its signer is not in {self.home}"
+        reasons = {"signature bad": "does not belong to what is there: that was changed after it was signed"}
+        return f"the signature {reasons.get(str(found.status), str(found.key_status or found.status or 'is none'))}"
+
+    def _signed_in_time(self, found: Any) -> bool:
+        """Whether a signature of a key that has expired was made before."""
+        record = next(iter(self._gpg.list_keys(keys=[found.pubkey_fingerprint])), None)
+        if record is None:
+            return False
+        ends = [part["expires"] for part in _parts(record) if part["expires"] and "s" in part["cap"]]
+        made = datetime.fromtimestamp(int(found.sig_timestamp), UTC).date()
+        return all(end is None or made <= end for end in map(_day, ends))
 
     def _fit(self, fingerprint: str, today: date, days: int, purpose: Purpose, place: str) -> Key:
         wanted = self._normal(fingerprint, place)

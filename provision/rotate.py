@@ -57,6 +57,8 @@ def prepare(slug: str, fingerprints: Sequence[str], delivery: Delivery, fleet: F
     `fingerprints` name who gets the letter, by keys in the keyring; none: the responsible.
     """
     instance = fleet.instance(slug)
+    if instance.lifecycle != "running":
+        raise RequestError(f"SLUG: {slug} is {instance.lifecycle}", f"first: chill-provision resume {slug}")
     if not letter_sent(Journal(fleet.journal).read(slug)):
         raise RequestError(
             f"SLUG: nobody was given passwords of {slug} yet", f"chill-provision create {slug} makes and sends them"

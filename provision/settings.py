@@ -80,6 +80,9 @@ class OpenPGP(Section):
 
     home: str = "~/.gnupg"
     signing_key: Fingerprint | None = None
+    former_signing_keys: tuple[Fingerprint, ...] = Field(
+        default=(), description="signed closed years before signing_key did; audits take their signatures"
+    )
     minimum_validity_days: int = Field(default=30, ge=0)
 
 
@@ -130,7 +133,7 @@ class Settings(Section):
     language: Language = "fr"
     timezone: TimeZone = "Europe/Brussels"
     ledger: str = "ledger"
-    engine: Literal["duckdb"] = "duckdb"
+    engine: str = Field(default="duckdb", pattern=r"^(duckdb|spark(:\S+)?)$", description="see docs/engines.md")
     reserved_slugs: tuple[str, ...] = ()
     server_mail_relay: str = Field(default="", description="host:port that servers hand their mail to; empty: none")
     release: Release
@@ -171,10 +174,17 @@ def model_problems(
     problems = []
     for fault in error.errors(include_url=False):
         key = ".".join(str(part) for part in (*filter(None, [under]), *fault["loc"]))
-        line = (lines or {}).get(key)
+        line = _line_of(key, lines or {})
         where = f"{place}:{line}" if line else place
         problems.append(Problem(f"{where}: {key}" if key else where, _fault_text(fault["type"], fault["msg"])))
     return problems
+
+
+def _line_of(key: str, lines: dict[str, int]) -> int | None:
+    """The line of a key, or, of one that is missing, of the nearest table around it."""
+    while key and key not in lines:
+        key = key.rpartition(".")[0]
+    return lines.get(key)
 
 
 def _fault_text(kind: str, message: str) -> str:

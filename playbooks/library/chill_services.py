@@ -19,7 +19,7 @@ short_description: Reloads that wait, units that must run
 description:
   - Does the follow-ups that M(chill_files) left in O(pending), in the order of O(follow_ups), and removes
     each once it succeeded.
-  - Then enables and starts O(units) where they are not.
+  - Then enables and starts O(units) where they are not, and disables and stops those of O(stopped).
   - A lock keeps two environments of one server from reloading the same service at the same instant.
 options:
   pending: {type: path, required: true, description: directory of follow-ups that wait}
@@ -32,6 +32,7 @@ options:
       name: {type: str, required: true}
       commands: {type: list, elements: str, required: true, description: without a shell}
   units: {type: list, elements: str, default: [], description: systemd units to enable and start}
+  stopped: {type: list, elements: str, default: [], description: systemd units to disable and stop, if they exist}
   sockets: {type: list, elements: path, default: [], description: Unix sockets that must answer in the end}
 """
 
@@ -68,23 +69,41 @@ def follow_up(module: AnsibleModule) -> list[str]:
     return done
 
 
-def idle_units(module: AnsibleModule) -> list[str]:
-    """The units that are not both enabled and active."""
-    units = module.params["units"]
-    if not units:
-        return []
-    arguments = ["systemctl", "show", "--property=Id,UnitFileState,ActiveState", *units]
+def properties_of(module: AnsibleModule, units: list[str]) -> dict[str, dict[str, str]]:
+    """What systemd says of units, by name."""
+    arguments = ["systemctl", "show", "--property=Id,LoadState,UnitFileState,ActiveState", *units]
     _, output, _ = module.run_command(arguments, check_rc=True)
     found: dict[str, dict[str, str]] = {}
     for block in output.strip().split("\n\n"):
         properties = dict(line.split("=", 1) for line in block.splitlines())
         found[properties["Id"]] = properties
+    return found
+
+
+def idle_units(module: AnsibleModule) -> list[str]:
+    """The units that are not both enabled and active."""
+    units = module.params["units"]
+    if not units:
+        return []
     fit = {
         name
-        for name, properties in found.items()
+        for name, properties in properties_of(module, units).items()
         if properties["UnitFileState"] == "enabled" and properties["ActiveState"] == "active"
     }
     return [unit for unit in units if unit not in fit]
+
+
+def busy_units(module: AnsibleModule) -> list[str]:
+    """Of the units that must not run, those that exist and do, or would at the next start."""
+    units = module.params["stopped"]
+    if not units:
+        return []
+    return [
+        name
+        for name, properties in properties_of(module, units).items()
+        if properties["LoadState"] == "loaded"
+        and (properties["UnitFileState"] == "enabled" or properties["ActiveState"] not in ("inactive", "failed"))
+    ]
 
 
 def wait_for(module: AnsibleModule, path: str) -> None:
@@ -112,6 +131,7 @@ def main() -> None:
             "pending": {"type": "path", "required": True},
             "follow_ups": {"type": "list", "elements": "dict", "default": [], "options": step},
             "units": {"type": "list", "elements": "str", "default": []},
+            "stopped": {"type": "list", "elements": "str", "default": []},
             "sockets": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
@@ -126,10 +146,13 @@ def main() -> None:
             if still:
                 names = ", ".join(still)
                 module.fail_json(msg=f"{names} does not stay up: journalctl -u {still[0]} says why")
+        busy = busy_units(module)
+        if busy and not module.check_mode:
+            command(module, shlex.join(["systemctl", "disable", "--now", *busy]))
     if not module.check_mode:
         for path in module.params["sockets"]:
             wait_for(module, path)
-    module.exit_json(changed=bool(done or idle), done=done + idle)
+    module.exit_json(changed=bool(done or idle or busy), done=done + idle + busy)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from provision.cli.create import create
 from provision.cli.credentials import credentials
 from provision.cli.environments import apply, verify
 from provision.cli.fleet import init, list_instances, show
+from provision.cli.lifecycle import archive, resume, suspend
 from provision.cli.lock import lock
 from provision.cli.server import server
 from provision.console import Commands
@@ -28,5 +29,18 @@ def main() -> None:
     """
 
 
-for _command in (init, server, create, apply, verify, list_instances, show, credentials, lock):
+for _command in (
+    init,
+    server,
+    create,
+    apply,
+    verify,
+    list_instances,
+    show,
+    credentials,
+    suspend,
+    resume,
+    archive,
+    lock,
+):
     main.add_command(_command)

@@ -26,6 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "production: a check of production environments only")
+    config.addinivalue_line(
+        "markers", "lifecycle(*states): a check of environments in these; without it, of running ones"
+    )
     config.pluginmanager.register(Recorder(config.getoption("--chill-results")))
 
 
@@ -33,7 +36,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     targets: list[Target] = read_targets(metafunc.config.getoption("--chill-targets"))
     if metafunc.definition.get_closest_marker("production"):
         targets = [target for target in targets if target.kind == "production"]
+    marker = metafunc.definition.get_closest_marker("lifecycle")
+    states = marker.args if marker else ("running",)
+    targets = [target for target in targets if target.lifecycle in states]
     metafunc.parametrize("target", targets, ids=[target.domain for target in targets], scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A check that no environment needs is not run, and is no result."""
+    items[:] = [item for item in items if isinstance(getattr(item, "callspec").params["target"], Target)]  # noqa: B009
 
 
 class Recorder:

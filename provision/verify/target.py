@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from provision.errors import ChillError
-from provision.fleet import Fleet, Instance, Server
+from provision.fleet import Fleet, Instance, Lifecycle, Server
 from provision.names import Kind
 from provision.ssh import ssh_options
 
@@ -31,6 +31,7 @@ class Target:
     ssh_options: tuple[str, ...]
     sudo: bool
     ca_certificate: str
+    lifecycle: Lifecycle = "running"
     http_port: int = 80
     https_port: int = 443
 
@@ -82,6 +83,7 @@ def make_targets(fleet: Fleet, instance: Instance, directory: Path) -> list[Targ
                 ssh_options=options,
                 sudo=user != "root",
                 ca_certificate=str(fleet.path(settings.tls.ca_certificate)),
+                lifecycle=instance.lifecycle,
             )
         )
     return targets

@@ -20,6 +20,7 @@ import pytest
 
 from tests.demo.keyring import Keyring
 from tests.demo.mail import Mailbox
+from tests.fixtures.browser import Browser
 from tests.lab import Lab, Machine
 from tests.lab.fleet import make_fleet
 from tests.lab.network import HOST
@@ -181,3 +182,49 @@ def test_of_two_creations_of_one_slug_one_wins_and_the_other_says_so(world: Worl
     loser = said[0] if runs[0].returncode else said[1]
     assert "both on srv1.example.net" in loser or "stands already on srv1.example.net" in loser
     assert world.letters("both") == 1
+
+
+def test_out_of_service_and_back(world: World) -> None:
+    """The data stays; what the fleet says and what stands agree at every step."""
+    slug, domain = "round", "round.chill.pro"
+    made = subprocess.run(world.create(slug), capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    browser = Browser(f"https://{domain}", ca_file=world.fleet / "ca/ca.pem", address=world.machine.address)
+    before = (world.fleet / f"inventory/instances/{slug}.yml").read_text()
+
+    def state() -> str:
+        return str(json.loads(world.run("show", slug, "--json").stdout)["state"])
+
+    for verb, ended, status in (("suspend", "suspended", 503), ("resume", "ready", 200)):
+        done = world.run(verb, slug, "--yes", "--why", "an unpaid invoice")
+        assert (done.returncode, state()) == (0, ended), done.stderr
+        assert browser.get("/login").status == status
+        applied = world.run("apply", slug)
+        assert applied.stdout.count("changed=0 failed=0") == 2, applied.stdout
+        assert (world.run("verify", slug).returncode, state()) == (0, ended)
+    assert (world.fleet / f"inventory/instances/{slug}.yml").read_text() == before
+
+    done = world.run("archive", slug, "--yes")
+    assert (done.returncode, state()) == (0, "archived"), done.stderr
+    refused = world.run("create", slug, "--yes")
+    assert refused.returncode == 2
+    assert f"chill-provision resume {slug}" in refused.stderr
+    kept = f"ls /etc/chill/meter.d; ls /srv/chill/{domain}; cd /; runuser -u postgres -- psql -lqtA"
+    on_server = str(world.machine.ssh(kept).stdout)
+    assert f"{slug}.toml" not in on_server
+    assert "shared" in on_server
+    assert f"chill_{slug}|" in on_server
+    assert world.run("resume", slug, "--yes").returncode == 0
+    assert browser.get("/login").status == 200
+    world.assert_made(slug)
+
+
+def test_a_creation_that_failed_can_be_archived(world: World) -> None:
+    ended_at(world, "given-up", 10, lambda process: process.send_signal(signal.SIGKILL))
+
+    suspended = world.run("suspend", "given-up", "--yes")
+    done = world.run("archive", "given-up", "--yes")
+
+    assert suspended.returncode == 2
+    assert done.returncode == 0, done.stderr
+    assert json.loads(world.run("show", "given-up", "--json").stdout)["state"] == "archived"

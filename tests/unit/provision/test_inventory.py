@@ -15,7 +15,7 @@ import yaml
 
 from provision.errors import RequestError
 from provision.fleet import Contact, Contract, Fleet, Instance, Responsible, load_fleet
-from provision.inventory import instance_file, other_places, write_instance
+from provision.inventory import instance_file, other_places, set_lifecycle, write_instance
 from provision.names import instance_names
 from tests.unit.provision.fleets import FINGERPRINT, add_instance, make_fleet, tree
 
@@ -82,6 +82,23 @@ def test_the_file_of_a_directory_that_cannot_be_written_to(fleet: Fleet) -> None
     with pytest.raises(RequestError) as caught:
         write_instance(instance(fleet))
     assert "inventory/instances" in caught.value.message
+
+
+def test_taking_out_of_service_touches_one_key_and_coming_back_leaves_no_trace(fleet: Fleet) -> None:
+    made = instance(fleet, client="no")
+    write_instance(made)
+    text = made.path.read_text()
+    made.path.write_text(text.replace("vars:", "vars:  # a remark", 1))
+    before = made.path.read_text()
+
+    set_lifecycle(made, "suspended")
+    assert load_fleet(fleet.directory).instances["acme"].lifecycle == "suspended"
+    changed = made.path.read_text().splitlines()
+    assert [line for line in changed if line not in before.splitlines()] == ["    lifecycle: suspended"]
+
+    set_lifecycle(made, "running")
+    assert made.path.read_text() == before
+    assert [path.name for path in made.path.parent.iterdir()] == [made.path.name]
 
 
 def ansible_inventory(path: Path) -> dict[str, Any]:

@@ -15,6 +15,9 @@ STARTED = ("create", "started", "", {})
 READY = ("create", "ended", "ok", dict.fromkeys(DOMAINS, "ready"))
 INTERRUPTED = ("create", "ended", "interrupted", {})
 TEST_FAILED = ("create", "ended", "failed", {TEST: "failed"})
+SUSPENDED = ("suspend", "ended", "ok", dict.fromkeys(DOMAINS, "suspended"))
+RESUMED = ("resume", "ended", "ok", dict.fromkeys(DOMAINS, "ready"))
+ARCHIVED = ("archive", "ended", "ok", dict.fromkeys(DOMAINS, "archived"))
 APPLIED = ("apply", "ended", "ok", {})
 APPLY_FAILED = ("apply", "ended", "failed", {PRODUCTION: "failed"})
 
@@ -40,6 +43,11 @@ def entries(*lines: tuple[str, str, str, dict[str, str]]) -> list[Entry]:
         ([STARTED, READY, APPLY_FAILED], "failed", "ready"),
         ([STARTED, READY, APPLY_FAILED, APPLIED], "ready", "ready"),
         ([STARTED, TEST_FAILED, APPLIED], "creating", "failed"),
+        ([STARTED, READY, SUSPENDED], "suspended", "suspended"),
+        ([STARTED, READY, SUSPENDED, APPLIED], "suspended", "suspended"),
+        ([STARTED, READY, SUSPENDED, APPLY_FAILED, APPLIED], "suspended", "suspended"),
+        ([STARTED, READY, SUSPENDED, RESUMED], "ready", "ready"),
+        ([STARTED, TEST_FAILED, ARCHIVED], "archived", "archived"),
     ],
 )
 def test_states_follow_from_what_was_done(
