@@ -7,6 +7,7 @@ before they are used, from the machine-readable listing (GnuPG 2.2, doc/DETAILS)
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import socket
@@ -161,18 +162,21 @@ class Keyring:
 
         A key that has expired since still proves what was signed before; one that was revoked does not.
         """
-        # GnuPG wants a file for the signature beside the data on its standard input.
-        with tempfile.NamedTemporaryFile(prefix="chill-signature-") as stream:
-            stream.write(signature)
+        # As files: GnuPG stops reading its standard input when the signature is none.
+        with tempfile.NamedTemporaryFile(prefix="chill-signed-") as stream:
+            stream.write(data)
             stream.flush()
-            found = self._gpg.verify_data(stream.name, data)
+            found = self._gpg.verify_file(io.BytesIO(signature), data_filename=stream.name)
         expired = found.key_status == "signing key has expired"
         if found.pubkey_fingerprint and (found.valid or (expired and self._signed_in_time(found))):
             return Signature(found.pubkey_fingerprint, datetime.fromtimestamp(int(found.sig_timestamp), UTC))
         if found.status == "no public key":
             return f"the public key {found.fingerprint or found.key_id} of its signer is not in {self.home}"
-        reasons = {"signature bad": "does not belong to what is there: that was changed after it was signed"}
-        return f"the signature {reasons.get(str(found.status), str(found.key_status or found.status or 'is none'))}"
+        reasons = {
+            "signature bad": "does not belong to what is there: that was changed after it was signed",
+            "signature expected but not found": "is not a signature",
+        }
+        return reasons.get(str(found.status), f"does not hold: {found.key_status or found.status}")
 
     def _signed_in_time(self, found: Any) -> bool:
         """Whether a signature of a key that has expired was made before."""

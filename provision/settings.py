@@ -36,6 +36,14 @@ def _fingerprint(text: str) -> str:
     return compact
 
 
+def _engine(text: str) -> str:
+    if not re.fullmatch(r"duckdb|spark(:(yarn|local[^\s:]*|(spark|k8s)://\S+))?", text):
+        raise ValueError(
+            'expected "duckdb", "spark" or "spark:<master>", such as "spark:spark://node1.example.net:7077"'
+        )
+    return text
+
+
 def _address(text: str) -> str:
     if not re.fullmatch(r"[^@\s<>,;\"]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", text):
         raise ValueError("expected an e-mail address")
@@ -45,6 +53,8 @@ def _address(text: str) -> str:
 DomainName = Annotated[
     str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+$", max_length=200)
 ]
+# Where usage is computed: docs/engines.md.
+Engine = Annotated[str, AfterValidator(_engine)]
 Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
 EmailAddress = Annotated[str, AfterValidator(_address)]
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
@@ -133,7 +143,7 @@ class Settings(Section):
     language: Language = "fr"
     timezone: TimeZone = "Europe/Brussels"
     ledger: str = "ledger"
-    engine: str = Field(default="duckdb", pattern=r"^(duckdb|spark(:\S+)?)$", description="see docs/engines.md")
+    engine: Engine = "duckdb"
     reserved_slugs: tuple[str, ...] = ()
     server_mail_relay: str = Field(default="", description="host:port that servers hand their mail to; empty: none")
     release: Release

@@ -59,6 +59,11 @@ class Target:
         """Where the environment's own php-fpm pool listens."""
         return f"/run/php/{self.user}.sock"
 
+    @property
+    def pool(self) -> str:
+        """The settings of that pool."""
+        return f"/etc/php/8.2/fpm/pool.d/{self.user}.conf"
+
 
 def make_targets(fleet: Fleet, instance: Instance, directory: Path) -> list[Target]:
     """The targets of an instance, production first. `directory` gets the sockets of ssh connections."""

@@ -165,7 +165,7 @@ DAMAGES: list[tuple[str, Callable[[str], str]]] = [
     ("home open", lambda host: f"chmod 0755 /srv/chill/{host}"),
     ("worker stopped", lambda host: f"systemctl disable --now {USERS[host]}-worker"),
     ("pool edited", lambda host: f"sed -i s/ondemand/static/ /etc/php/8.2/fpm/pool.d/{USERS[host]}.conf"),
-    ("meter.toml edited", lambda host: "echo '# mine' >> /etc/chill/meter.toml"),
+    ("meter.toml edited", lambda host: "sed -i 's/instances.acme/instances.other/' /etc/chill/meter.toml"),
     (
         "extension dropped",
         lambda host: "cd /tmp && runuser -u postgres -- psql -q chill_acme -c 'DROP EXTENSION unaccent'",
@@ -187,12 +187,25 @@ DAMAGES: list[tuple[str, Callable[[str], str]]] = [
 ]
 
 
+# What verification says to the first damages above, and to the dropped extension.
+FOUND_BY_CHECKS = (
+    "the login page is served over HTTPS, with a valid certificate",
+    "the env file can be read by its user only",
+    "the home directory is closed to other users",
+    "the worker runs, and starts with the server",
+    "the php-fpm pool runs as the environment's user, with the settings that isolate it",
+    "usage of the instance is counted every night",
+    "the database has the extensions that the application needs",
+)
+
+
 def test_damage_is_shown_without_a_change_and_then_mended(site: Site) -> None:
     for _, damage in DAMAGES:
         site.on_server(damage(PRODUCTION))
     secrets = re.findall(r"[0-9a-f]{64}", site.on_server("cat /srv/chill/*/shared/.env.local /etc/chill/redis-admin"))
     assert len(set(secrets)) >= 7
 
+    checked = json.loads(site.provision("verify", "acme", "--json").stdout)
     told = site.provision("apply", "--check")
     shown = site.apply("--check", "--diff")
     shown_again = site.apply("--check", "--diff")
@@ -202,12 +215,16 @@ def test_damage_is_shown_without_a_change_and_then_mended(site: Site) -> None:
     assert shown.changed == shown_again.changed, "to look changed something"
     assert shown.changed[PRODUCTION] >= 4
     assert shown.changed[TEST] == mended.changed[TEST] == 0
+    broken = {(check["environment"], check["check"]) for check in checked if not check["passed"]}
+    assert broken >= {(PRODUCTION, name) for name in FOUND_BY_CHECKS}
+    assert {environment for environment, _ in broken} == {PRODUCTION}
     assert told.returncode == 3, told.stderr
     assert {f"{PRODUCTION}:", "    -pm = static", "    +pm = ondemand"} <= set(told.stdout.splitlines())
     assert f"{TEST}:" not in told.stdout.splitlines()
     said = shown.output + mended.output + told.stdout + told.stderr
     assert not [secret for secret in secrets if secret in said]
     assert site.apply().changed == UNCHANGED
+    assert site.provision("verify", "acme").returncode == 0
     nothing = site.provision("apply", "--check", "acme")
     assert (nothing.returncode, nothing.stdout) == (0, "nothing differs\n"), nothing.stderr
     assert site.browser(PRODUCTION).get("/healthz").status == 200

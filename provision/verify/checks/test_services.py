@@ -33,3 +33,22 @@ def test_php_pool(host: Any, target: Target) -> None:
     assert socket.exists, f"there is no {target.pool_socket}"
     assert socket.is_socket, f"{target.pool_socket} is not a socket"
     assert not socket.mode & 0o007, f"{target.pool_socket} has mode {socket.mode:04o}: anybody can use it"
+
+
+def test_php_pool_settings(host: Any, target: Target) -> None:
+    """the php-fpm pool runs as the environment's user, with the settings that isolate it"""
+    file = host.file(target.pool)
+    assert file.exists, f"there is no file {target.pool}"
+    lines = file.content_string.splitlines()
+    found = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines if "=" in line)}
+    wanted = {
+        "user": target.user,
+        "group": target.user,
+        "listen": target.pool_socket,
+        "listen.mode": "0660",
+        "pm": "ondemand",
+        "clear_env": "yes",
+        "security.limit_extensions": ".php",
+    }
+    wrong = [f"{key} is {found.get(key)}, not {value}" for key, value in wanted.items() if found.get(key) != value]
+    assert not wrong, f"{target.pool}: {'; '.join(wrong)}"
