@@ -36,3 +36,8 @@ complete_tariff = _complete("tariffs", "*.toml")
 
 def complete_slug_or_server(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     return complete_slug(ctx, parameter, incomplete) + complete_server(ctx, parameter, incomplete)
+
+
+def complete_server_or_auto(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    auto = [CompletionItem("auto")] if "auto".startswith(incomplete) else []
+    return complete_server(ctx, parameter, incomplete) + auto

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from provision.journal import Journal, State, letter_sent
 from provision.letter import to_responsible
 from provision.names import INITIAL_ACCOUNT
 from provision.openpgp import Key
+from provision.placement import AUTO, place
 from provision.plan import Delivery, Plan, Request, make_plan, planned_instance
 from provision.preflight import check_create, check_unoccupied
 from provision.progress import ProgressFactory, checking, progress_for, say
@@ -64,6 +65,7 @@ class Outcome:
 
 def prepare(request: Request, delivery: Delivery, fleet: Fleet, today: date) -> Prepared:
     """Check a request in full and plan it. Changes nothing; raises what is wrong."""
+    request, placed = _placed(request, fleet)
     instance, new = planned_instance(request, fleet)
     if instance.lifecycle != "running":
         raise RequestError(
@@ -75,7 +77,19 @@ def prepare(request: Request, delivery: Delivery, fleet: Fleet, today: date) -> 
     log = journal.log("create")
     key = check_create(fleet, instance, today, delivery if due else None, log)
     letter = delivery.text(fleet, instance) if due else ""
-    return Prepared(make_plan(instance, fleet, new=new, letter=letter), key, delivery, log)
+    owner = f"of {key.name}{f', good until {key.expires}' if key.expires else ''}" if key else ""
+    plan = make_plan(instance, fleet, new=new, letter=letter, placed=placed, key=owner, today=today)
+    return Prepared(plan, key, delivery, log)
+
+
+def _placed(request: Request, fleet: Fleet) -> tuple[Request, str]:
+    """The request with a server in place of `auto`, and why that one. An instance that exists stays where it is."""
+    if request.server != AUTO:
+        return request, ""
+    if request.slug in fleet.instances:
+        return replace(request, server=None), ""
+    found = place(fleet)
+    return replace(request, server=found.server), str(found)
 
 
 def carry_out(prepared: Prepared, fleet: Fleet, console: Console) -> Outcome:

@@ -14,7 +14,6 @@ import json
 import os
 import shlex
 import socket
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,12 +25,11 @@ from pathlib import Path
 from provision.errors import ChillError, Interrupted
 from provision.fleet import Fleet, Instance, Server
 from provision.journal import toolkit_version, who
-from provision.ssh import ssh_options
+from provision.remote import ask
 
 DIRECTORY = "/run/lock/chill"
 WHOLE_SERVER = "server:"
 TAG = "chill-provision"
-ANSWER_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ class LockedError(ChillError):
 def _take(fleet: Fleet, server: Server, wanted: Sequence[Lock]) -> Sequence[Lock]:
     """Take all these locks of a server, and the place of stale ones, which are returned."""
     broken: list[Lock] = []
-    while others := _parse(server.name, _ask(fleet, server, take_script(wanted))):
+    while others := _parse(server.name, ask(fleet, server, take_script(wanted))):
         if alive := [other for other in others if not other.stale]:
             raise LockedError(
                 "somebody is at work there, and nothing was changed:\n" + "\n".join(str(other) for other in alive),
@@ -155,7 +153,7 @@ fi
 def locks(fleet: Fleet, server: Server) -> Sequence[Lock]:
     """Every lock that a server keeps now."""
     script = f'cd {DIRECTORY} 2>/dev/null || exit 0; for lock in *; do [ ! -e "$lock" ] || cat "$lock"; done'
-    return _parse(server.name, _ask(fleet, server, script))
+    return _parse(server.name, ask(fleet, server, script))
 
 
 def release(fleet: Fleet, server: Server, gone: Sequence[Lock], why: str = "its lock is taken away") -> None:
@@ -165,7 +163,7 @@ def release(fleet: Fleet, server: Server, gone: Sequence[Lock], why: str = "its 
         for lock in gone
         for name in [shlex.quote(lock.name)]
     )
-    _ask(
+    ask(
         fleet,
         server,
         f"cd {DIRECTORY} 2>/dev/null || exit 0\nexec 9> .guard\nflock 9\n{removals}\n{_tell(gone, why)}\n",
@@ -236,19 +234,3 @@ def _parse(server: str, text: str) -> Sequence[Lock]:
                 f"{server}: a file in {DIRECTORY} is not a lock of this toolkit", "look at it there, and remove it"
             ) from None
     return found
-
-
-def _ask(fleet: Fleet, server: Server, script: str) -> str:
-    """Run a script on a server; what it printed. ChillError when it could not be run."""
-    local = server.variables.get("ansible_connection") == "local"
-    command = ["sh", "-s"] if local else ["ssh", *ssh_options(fleet, server), server.address, "sh", "-s"]
-    try:
-        done = subprocess.run(
-            command, input=script, capture_output=True, text=True, errors="replace", timeout=ANSWER_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ChillError(f"{server.name}: its locks cannot be asked for: {error}", "see whether it answers") from error
-    if done.returncode != 0:
-        reason = " ".join(done.stderr.split()) or f"status {done.returncode}"
-        raise ChillError(f"{server.name}: its locks cannot be asked for: {reason}", "see whether it answers")
-    return done.stdout

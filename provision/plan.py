@@ -106,7 +106,9 @@ class Delivery:
 class Plan:
     """What `create` is about to do.
 
-    `letter` tells how the passwords travel; empty when they have travelled already.
+    `letter` tells how the passwords travel; empty when they have travelled already. `placed` tells why the server was
+    chosen, when the request left that open; `key` whose key the letter is encrypted to; `missing` what one would
+    expect.
     """
 
     instance: Instance
@@ -114,6 +116,9 @@ class Plan:
     release: str
     letter: str
     steps: Sequence[str]
+    placed: str = ""
+    key: str = ""
+    missing: Sequence[str] = ()
 
 
 def planned_instance(request: Request, fleet: Fleet) -> tuple[Instance, bool]:
@@ -229,42 +234,78 @@ def _written(value: Any) -> str:
     return "none" if value is None else repr(str(value))
 
 
-def make_plan(instance: Instance, fleet: Fleet, *, new: bool, letter: str) -> Plan:
+def make_plan(
+    instance: Instance,
+    fleet: Fleet,
+    *,
+    new: bool,
+    letter: str,
+    placed: str = "",
+    key: str = "",
+    today: date | None = None,
+) -> Plan:
     """The steps of `create` for an instance.
 
-    `letter` says how the letter travels, or is empty when none is due.
+    `letter` says how the letter travels, or is empty when none is due; `key` whose key it is encrypted to.
     """
     release = fleet.settings.release
-    servers = sorted(set(instance.servers.values()))
     write = [f"write inventory/instances/{instance.path.name}"] if new else []
     steps = [
         *write,
-        f"build both environments on {' and '.join(servers)} (what is there already is left as it is)",
+        f"build both environments on {_servers(instance)} (what is there already is left as it is)",
         "verify both environments",
         *([f"send the passwords: {letter}"] if letter else []),
     ]
-    return Plan(instance, new, f"{release.version} ({release.archive})", letter, steps)
+    told = f"{release.version} ({release.archive})"
+    return Plan(instance, new, told, letter, steps, placed, key, tuple(_missing(instance, fleet, today)))
+
+
+def _servers(instance: Instance) -> str:
+    return " and ".join(sorted(set(instance.servers.values())))
+
+
+def _missing(instance: Instance, fleet: Fleet, today: date | None) -> Iterator[str]:
+    """What one would expect and is not there, although nothing needs it."""
+    contract = instance.contract
+    if "technical" not in instance.contacts:
+        yield "no technical contact at the customer's (--technical-contact)"
+    if not fleet.settings.openpgp.signing_key:
+        yield "the letter will not be signed: chill.toml names no openpgp.signing_key"
+    if today and contract.ends and contract.ends < today:
+        yield f"the contract ended on {contract.ends}"
 
 
 def plan_text(plan: Plan) -> str:
-    """A plan as lines for people."""
-    instance = plan.instance
-    contract = instance.contract
+    """A plan as a person would write it to another."""
+    instance, contract = plan.instance, plan.instance.contract
     until = f" until {contract.ends}" if contract.ends else ""
-    rows = [
-        *(
-            (kind, f"https://{environment.domain} on {instance.servers[kind]}")
-            for kind, environment in zip(KINDS, instance.names.environments, strict=True)
-        ),
-        ("release", plan.release),
-        ("contract", f"from {contract.starts}{until}, tariff {contract.tariff}"),
-        ("responsible", f"{instance.responsible.name} <{instance.responsible.email}>"),
-        ("key", instance.responsible.fingerprint),
-        ("support", instance.names.support_address),
-        ("letter", plan.letter or "none: it was sent before, and the passwords stay as they are"),
+    opening = "is new" if plan.new else "exists"
+    lines = [
+        f"{instance.slug}, for {instance.client}, {opening}.",
+        "",
+        f"Both environments run release {plan.release}:",
+        "",
     ]
-    lines = [f"{instance.slug} for {instance.client} ({'new' if plan.new else 'exists'})", ""]
-    lines += [f"  {name:<12}{value}" for name, value in rows]
-    lines += ["", "Steps"]
-    lines += [f"  {number}. {step}" for number, step in enumerate(plan.steps, start=1)]
+    for kind, environment in zip(KINDS, instance.names.environments, strict=True):
+        lines.append(f"    {kind:<12}https://{environment.domain} on {instance.servers[kind]}")
+    if plan.placed:
+        lines += ["", f"The server was chosen for its room. {plan.placed}."]
+    lines += [
+        "",
+        f"The contract runs from {contract.starts}{until}, by the tariff {contract.tariff}. "
+        f"Questions go to {instance.names.support_address}.",
+        "",
+    ]
+    responsible = f"{instance.responsible.name} <{instance.responsible.email}>"
+    if plan.letter:
+        owner = f", {plan.key}" if plan.key else ""
+        lines += [
+            f"The passwords go to {responsible}, {plan.letter},",
+            f"to the key {instance.responsible.fingerprint}{owner}.",
+        ]
+    else:
+        lines += [f"{responsible} was given the passwords before; they stay as they are, and no letter is sent."]
+    if plan.missing:
+        lines += ["", "Missing, but not needed:", *(f"  - {what}" for what in plan.missing)]
+    lines += ["", "Steps:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, start=1))]
     return "\n".join(lines)

@@ -20,14 +20,16 @@ from provision.cli.options import (
     say,
     travelling,
 )
-from provision.completion import complete_server, complete_slug, complete_tariff
+from provision.completion import complete_server, complete_server_or_auto, complete_slug, complete_tariff
 from provision.settings import Language
 
 
 @click.command(short_help="Create the environments of a customer.")
 @click.argument("slug", shell_complete=complete_slug)
 @click.option("--client", help="The customer's name.")
-@click.option("--server", help="The server to live on.", shell_complete=complete_server)
+@click.option(
+    "--server", help="The server to live on; auto: the one with the most room.", shell_complete=complete_server_or_auto
+)
 @click.option("--test-server", help="The test environment's server, if another.", shell_complete=complete_server)
 @click.option("--responsible-name", help="Who receives the passwords.")
 @click.option("--responsible-email", help="Where the letter goes.")

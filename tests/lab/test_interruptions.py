@@ -153,6 +153,17 @@ def test_a_server_that_goes_away_is_told_and_the_same_command_goes_on(world: Wor
     world.assert_made("away")
 
 
+def test_auto_places_on_a_prepared_server_and_says_why(world: World) -> None:
+    command = world.create("placed")
+    command[command.index(SERVER)] = "auto"
+
+    shown = subprocess.run([*command, "--plan"], capture_output=True, text=True, check=False)
+
+    assert shown.returncode == 0, shown.stderr
+    assert f"https://placed.chill.pro on {SERVER}" in shown.stdout
+    assert f"{SERVER}: room for " in shown.stdout
+
+
 def test_five_creations_at_once_all_end_ready(world: World) -> None:
     slugs = [f"five{number}" for number in range(5)]
     runs = [

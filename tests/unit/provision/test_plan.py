@@ -123,7 +123,7 @@ def test_the_plan_says_where_what_and_to_whom(fleet: Fleet) -> None:
         "https://acme.chill.pro on srv1.example.net",
         "https://acme-test.chill.pro on srv1.example.net",
         "1.0.0 (releases/chill.tar.gz)",
-        "from 2026-03-01, tariff standard",
+        "from 2026-03-01, by the tariff standard",
         "Camille Dubois <camille@example.org>",
         FINGERPRINT,
         "support+acme@support.example.org",
@@ -133,9 +133,16 @@ def test_the_plan_says_where_what_and_to_whom(fleet: Fleet) -> None:
         assert expected in text
 
 
+def test_the_plan_says_what_one_would_expect_and_is_not_there(fleet: Fleet) -> None:
+    instance, _ = planned_instance(replace(REQUEST, technical_contact=None, ends=date(2026, 4, 1)), fleet)
+    text = plan_text(make_plan(instance, fleet, new=True, letter="by mail", today=date(2026, 5, 1)))
+    for expected in ("no technical contact", "will not be signed", "the contract ended on 2026-04-01"):
+        assert expected in text
+
+
 def test_the_plan_of_an_instance_that_exists_writes_and_sends_nothing(fleet: Fleet) -> None:
     instance, _ = planned_instance(REQUEST, fleet)
     text = plan_text(make_plan(instance, fleet, new=False, letter=""))
     assert "write" not in text
-    assert "it was sent before" in text
+    assert "was given the passwords before" in text
     assert "3." not in text
