@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Final, Literal, TextIO
 
 Status = Literal["ok", "failed"]
@@ -32,6 +33,8 @@ MANUAL: Final = "manual"
 _FILE_NAME = re.compile(
     r"(?P<day>\d{4}-\d{2}-\d{2})\.(?P<server>[A-Za-z0-9][A-Za-z0-9.-]*)\.(?P<at>\d{8}T\d{6}Z)\.(?P<kind>samples|users)\.csv"
 )
+# Year, month, day, hour, minute, second in a compact time.
+_TIME_PARTS: Final = (slice(0, 4), slice(4, 6), slice(6, 8), slice(9, 11), slice(11, 13), slice(13, 15))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,9 @@ class FileName:
             return None
         try:
             day = date.fromisoformat(match["day"])
-            collected_at = datetime.strptime(match["at"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            # Ledgers have tens of thousands of files a year, and strptime takes ten times as long.
+            year, month, day_of_month, hour, minute, second = (int(match["at"][part]) for part in _TIME_PARTS)
+            collected_at = datetime(year, month, day_of_month, hour, minute, second, tzinfo=UTC)
         except ValueError:
             return None
         return cls(day, match["server"], collected_at, "samples" if match["kind"] == "samples" else "users")
@@ -97,6 +102,8 @@ def iso_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+# All rows of a run carry the same moment.
+@lru_cache(maxsize=1024)
 def parse_iso_time(text: str) -> datetime:
     """The inverse of `iso_time`; ValueError when `text` is anything else."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

@@ -21,6 +21,8 @@ from provision.deliver import Post, deliver
 from provision.errors import ChillError, Interrupted, RequestError
 from provision.events import Failure, HostResult
 from provision.fleet import Fleet, Instance
+from provision.graph import EVENT as GRAPH_SET
+from provision.graph import GraphCredentials, graph_variables
 from provision.inventory import write_instance
 from provision.journal import Journal, State, letter_sent
 from provision.letter import to_responsible
@@ -31,18 +33,23 @@ from provision.plan import Delivery, Plan, Request, make_plan, planned_instance
 from provision.preflight import check_create, check_unoccupied
 from provision.progress import ProgressFactory, checking, progress_for, say
 from provision.secrets import Secret, password
+from provision.token_endpoint import check_credentials
 
 ENVIRONMENT_PLAYBOOK = "environment.yml"
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A creation that passed preflight. `key` is None when the letter was sent before."""
+    """A creation that passed preflight. `key` is None when the letter was sent before.
+
+    `graph` are the credentials of Microsoft Graph that were given, found to work.
+    """
 
     plan: Plan
     key: Key | None
     delivery: Delivery
     log: Path
+    graph: GraphCredentials | None = None
 
     @property
     def instance(self) -> Instance:
@@ -63,8 +70,10 @@ class Outcome:
     log: Path = field(compare=False)
 
 
-def prepare(request: Request, delivery: Delivery, fleet: Fleet, today: date) -> Prepared:
-    """Check a request in full and plan it. Changes nothing; raises what is wrong."""
+def prepare(
+    request: Request, delivery: Delivery, fleet: Fleet, today: date, graph: GraphCredentials | None = None
+) -> Prepared:
+    """Check a request in full and plan it; `graph` also at Microsoft's. Changes nothing; raises what is wrong."""
     request, placed = _placed(request, fleet)
     instance, new = planned_instance(request, fleet)
     if instance.lifecycle != "running":
@@ -78,8 +87,11 @@ def prepare(request: Request, delivery: Delivery, fleet: Fleet, today: date) -> 
     key = check_create(fleet, instance, today, delivery if due else None, log)
     letter = delivery.text(fleet, instance) if due else ""
     owner = f"of {key.name}{f', good until {key.expires}' if key.expires else ''}" if key else ""
-    plan = make_plan(instance, fleet, new=new, letter=letter, placed=placed, key=owner, today=today)
-    return Prepared(plan, key, delivery, log)
+    ungranted = check_credentials(graph, fleet.settings.graph.authority, "--graph") if graph else ()
+    plan = make_plan(
+        instance, fleet, new=new, letter=letter, placed=placed, key=owner, today=today, graph=graph, ungranted=ungranted
+    )
+    return Prepared(plan, key, delivery, log, graph)
 
 
 def _placed(request: Request, fleet: Fleet) -> tuple[Request, str]:
@@ -113,11 +125,14 @@ def _create(prepared: Prepared, fleet: Fleet, console: Console) -> Outcome:
         check_unoccupied(fleet, instance)
         write_instance(instance)
         say(console, f"wrote inventory/instances/{instance.path.name}")
-    retry = f"chill-provision create {instance.slug}"
+    retry = f"chill-provision create {instance.slug}{' --graph FILE' if prepared.graph else ''}"
     journal.add(instance.slug, "create", "started")
     with _journalled(journal, instance):
         passwords = new_passwords(instance) if due else {}
-        result = build(prepared.instance, fleet, passwords, prepared.log, progress_for(console), retry)
+        graph = prepared.graph
+        result = build(prepared.instance, fleet, passwords, prepared.log, progress_for(console), retry, graph)
+        if graph:
+            journal.add(instance.slug, "create", GRAPH_SET, result="ok", expires=graph.expires.isoformat())
         checks = _verify(fleet, instance, console)
         states: dict[str, State] = {environment.domain: "ready" for environment in instance.names.environments}
     journal.add(instance.slug, "create", "ended", result="ok", environments=states, seconds=result.seconds)
@@ -140,19 +155,22 @@ def build(
     log: Path,
     progress: ProgressFactory,
     retry: str,
+    graph: GraphCredentials | None = None,
 ) -> RunResult:
     """Run the playbook on both environments. `retry`: the command that goes on after a failure.
 
-    The extra variable `initial_passwords` is there only when accounts are to be set.
+    The extra variable `initial_passwords` is there only when accounts are to be set, `graph_credentials` only when
+    the production environment is to get them.
     """
     accounts = {domain: {INITIAL_ACCOUNT: secret} for domain, secret in passwords.items()}
+    given = graph_variables(instance.names.environments[0].domain, graph) if graph else {}
     run = Run(
         playbook=playbooks_directory() / ENVIRONMENT_PLAYBOOK,
         inventory=fleet.inventory,
         limit=[instance.names.group],
         hosts=[environment.domain for environment in instance.names.environments],
         log=log,
-        variables={"initial_passwords": accounts} if accounts else {},
+        variables={**({"initial_passwords": accounts} if accounts else {}), **given},
         ssh_config=fleet.ssh_config,
     )
     result = run_playbook(run, progress)

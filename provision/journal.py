@@ -3,8 +3,9 @@
 A line is one JSON object.
 Keys of a line: `time` (UTC, `2026-11-23T00:15:00Z`), `who` (user@machine), `command` (create, apply, credentials
 rotate), `event`, `version` (of the toolkit); and where they apply `result` (ok, failed, interrupted), `environments`
-(state by domain), `seconds`, `detail`. Events: `started` and `ended` around a command's work, `letter_sent`
-when the responsible has been given the passwords.
+(state by domain), `seconds`, `detail`, `expires`. Events: `started` and `ended` around a command's work, `letter_sent`
+when the responsible has been given the passwords, `graph_set` when the environment has been given credentials of
+Microsoft Graph, whose secret works until the day `expires` (2027-03-01).
 
 States of environments are derived from it and stored nowhere else.
 """
@@ -52,6 +53,7 @@ class Entry:
     environments: Mapping[str, str] = field(default_factory=dict, hash=False)
     seconds: float | None = None
     detail: str = ""
+    expires: str = ""
 
 
 def toolkit_version() -> str:
@@ -98,11 +100,13 @@ class Journal:
         environments: Mapping[str, State] | None = None,
         seconds: float | None = None,
         detail: str = "",
+        expires: str = "",
     ) -> Entry:
         """Append a line, flushed to disk before this returns."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         rounded = None if seconds is None else round(seconds, 1)
-        entry = Entry(now, who(), command, event, toolkit_version(), result, dict(environments or {}), rounded, detail)
+        found = dict(environments or {})
+        entry = Entry(now, who(), command, event, toolkit_version(), result, found, rounded, detail, expires)
         line = json.dumps(
             {key: value for key, value in asdict(entry).items() if value not in ("", None, {})},
             ensure_ascii=False,

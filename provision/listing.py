@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from provision.fleet import Fleet, Instance
+from provision.graph import Expiry, expiry, reminder
 from provision.journal import Entry, Journal, last_letter_delivered, letter_sent, overall, states
 from provision.names import KINDS
 
@@ -31,13 +33,15 @@ STYLES = {
 }
 
 
-def instance_values(instance: Instance, entries: Sequence[Entry]) -> dict[str, Any]:
+def instance_values(instance: Instance, entries: Sequence[Entry], today: date) -> dict[str, Any]:
     """An instance as JSON values.
 
-    Contract and people, both environments with their state, whether the letter was sent.
+    Contract and people, both environments with their state, whether the letter was sent, and until when the secret
+    of Microsoft Graph works (null when there is none).
     """
     domains = [environment.domain for environment in instance.names.environments]
     state = states(entries, domains)
+    secret = expiry(entries, today)
     return {
         "instance": instance.slug,
         "client": instance.client,
@@ -60,13 +64,24 @@ def instance_values(instance: Instance, entries: Sequence[Entry]) -> dict[str, A
         "contacts": {role: person.model_dump(mode="json") for role, person in instance.contacts.items()},
         "letter_sent": letter_sent(entries),
         "letter_delivered": last_letter_delivered(entries),
+        "graph": {"expires": secret.expires.isoformat(), "days": secret.days} if secret else None,
     }
 
 
-def list_values(fleet: Fleet) -> list[dict[str, Any]]:
+def list_values(fleet: Fleet, today: date) -> list[dict[str, Any]]:
     """Every instance, by slug, as in `instance_values`."""
     journal = Journal(fleet.journal)
-    return [instance_values(instance, journal.read(slug)) for slug, instance in sorted(fleet.instances.items())]
+    return [instance_values(instance, journal.read(slug), today) for slug, instance in sorted(fleet.instances.items())]
+
+
+def reminders(rows: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """What somebody should see to soon: secrets that end, of instances in use. `rows` as of `list_values`."""
+    told = []
+    for row in rows:
+        if row["graph"] and row["state"] != "archived":
+            found = Expiry(date.fromisoformat(row["graph"]["expires"]), row["graph"]["days"])
+            told += [reminder(row["instance"], found)] if found.due else []
+    return told
 
 
 def list_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -81,11 +96,11 @@ def list_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
-def show_values(fleet: Fleet, slug: str) -> dict[str, Any]:
+def show_values(fleet: Fleet, slug: str, today: date) -> dict[str, Any]:
     """One instance, with the last lines of its journal."""
     instance = fleet.instance(slug)
     entries = Journal(fleet.journal).read(slug)
-    return instance_values(instance, entries) | {"journal": [asdict(entry) for entry in entries[-LAST_ENTRIES:]]}
+    return instance_values(instance, entries, today) | {"journal": [asdict(entry) for entry in entries[-LAST_ENTRIES:]]}
 
 
 def show_table(values: Mapping[str, Any]) -> RenderableType:
@@ -105,6 +120,9 @@ def show_table(values: Mapping[str, Any]) -> RenderableType:
         facts.add_row(f"{role} contact", Text(f"{person['name']} <{person['email']}>"))
     facts.add_row("support", Text(values["support_address"]))
     facts.add_row("letter", _letter(values))
+    if values["graph"]:
+        secret = Expiry(date.fromisoformat(values["graph"]["expires"]), values["graph"]["days"])
+        facts.add_row("Microsoft Graph", Text(f"secret {secret}", style="yellow" if secret.due else ""))
     return Group(facts, Text(), _journal_table(values["journal"])) if values["journal"] else facts
 
 

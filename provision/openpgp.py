@@ -149,6 +149,18 @@ class Keyring:
             )
         return bytes(result.data)
 
+    def decrypt(self, data: bytes, place: str) -> bytes:
+        """What was encrypted to a key of this keyring. RequestError with `place` when it cannot be decrypted."""
+        self._prepare_agent()
+        result = self._gpg.decrypt(data)
+        # A message that was only signed is "ok" too.
+        if not result.ok or result.status != "decryption ok":
+            raise RequestError(
+                f"{place}: cannot be decrypted: {_reason(result)}",
+                f"try: gpg --homedir {self.home} --decrypt {place}",
+            )
+        return bytes(result.data)
+
     def sign(self, data: bytes, key: Key) -> bytes:
         """A detached signature of `data`, armored, by a key of `fit_signing_key`. ChillError when GnuPG refuses."""
         self._prepare_agent()

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from provision.errors import InvalidFiles, Problem, RequestError
 from provision.fleet import Fleet, Instance, InstanceVariables
+from provision.graph import GraphCredentials, missing_permissions
 from provision.names import EXAMPLE, KINDS, Kind, instance_names, slug_fault
 from provision.settings import Language
 
@@ -108,7 +109,7 @@ class Plan:
 
     `letter` tells how the passwords travel; empty when they have travelled already. `placed` tells why the server was
     chosen, when the request left that open; `key` whose key the letter is encrypted to; `missing` what one would
-    expect.
+    expect; `calendars` which environment gets credentials of Microsoft Graph, and until when they work.
     """
 
     instance: Instance
@@ -119,6 +120,7 @@ class Plan:
     placed: str = ""
     key: str = ""
     missing: Sequence[str] = ()
+    calendars: str = ""
 
 
 def planned_instance(request: Request, fleet: Fleet) -> tuple[Instance, bool]:
@@ -243,10 +245,13 @@ def make_plan(
     placed: str = "",
     key: str = "",
     today: date | None = None,
+    graph: GraphCredentials | None = None,
+    ungranted: Sequence[str] = (),
 ) -> Plan:
     """The steps of `create` for an instance.
 
-    `letter` says how the letter travels, or is empty when none is due; `key` whose key it is encrypted to.
+    `graph` are credentials that production gets, `ungranted` the permissions that they lack. `letter` says how the
+    letter travels, or is empty when none is due; `key` whose key it is encrypted to.
     """
     release = fleet.settings.release
     write = [f"write inventory/instances/{instance.path.name}"] if new else []
@@ -257,7 +262,9 @@ def make_plan(
         *([f"send the passwords: {letter}"] if letter else []),
     ]
     told = f"{release.version} ({release.archive})"
-    return Plan(instance, new, told, letter, steps, placed, key, tuple(_missing(instance, fleet, today)))
+    missing = [*_missing(instance, fleet, today), *([missing_permissions(ungranted)] if ungranted else [])]
+    calendars = f"{instance.names.environments[0].domain}, until {graph.expires}" if graph else ""
+    return Plan(instance, new, told, letter, steps, placed, key, tuple(missing), calendars)
 
 
 def _servers(instance: Instance) -> str:
@@ -305,6 +312,8 @@ def plan_text(plan: Plan) -> str:
         ]
     else:
         lines += [f"{responsible} was given the passwords before; they stay as they are, and no letter is sent."]
+    if plan.calendars:
+        lines += ["", f"Microsoft Graph takes the credentials for calendars. They go to {plan.calendars}."]
     if plan.missing:
         lines += ["", "Missing, but not needed:", *(f"  - {what}" for what in plan.missing)]
     lines += ["", "Steps:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, start=1))]

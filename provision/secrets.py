@@ -4,7 +4,7 @@ Pure but for the random source.
 
 Secrets of machines (application keys, Redis passwords, TLS keys) are made on the server that uses them and
 never leave it. Only the first passwords of people are made here: they live in the memory of the run and in
-the encrypted letter.
+the encrypted letter. What customers give (`provision.graph`) passes through the memory of a run.
 """
 
 from __future__ import annotations

@@ -135,6 +135,18 @@ class Metering(Section):
     quota_mail_to: EmailAddress | Literal[""] = Field(default="", description="gets one letter per quota crossed")
 
 
+def _authority(text: str) -> str:
+    if not re.fullmatch(r"https://[^/\s?#@]+(/[^\s?#]*)?|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?/?", text):
+        raise ValueError('expected an address like "https://login.microsoftonline.com"')
+    return text.rstrip("/")
+
+
+class Graph(Section):
+    """Where credentials of Microsoft Graph are checked: by https, or on this machine."""
+
+    authority: Annotated[str, AfterValidator(_authority)] = "https://login.microsoftonline.com"
+
+
 class Settings(Section):
     """`chill.toml`. Paths are relative to the fleet directory; `~` is the home of who runs the command."""
 
@@ -154,6 +166,7 @@ class Settings(Section):
     cooperative: Cooperative = Cooperative()
     reports: Reports = Reports()
     metering: Metering = Metering()
+    graph: Graph = Graph()
 
 
 def read_settings(path: Path) -> tuple[Settings | None, Sequence[Problem]]:

@@ -5,23 +5,24 @@ Everything is read and checked before anything is written; every problem in file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metering.ledger.store import open_ledger
-from metering.ledger.usage import Window, year_usage
-from provision.errors import InvalidFiles, Problem, RequestError
-from provision.fleet import Fleet, Instance
+from provision.errors import RequestError
+from provision.fleet import Fleet
 from provision.settings import Language
 from reports.annex import annex_page
+from reports.billing import bill, require_contracts, year_ledger
+from reports.billing import fleet_customers as fleet_customers
+from reports.closed import ClosedYear, closed_year
+from reports.corrections import corrected
+from reports.formats import DEFAULT, Format, names, tables
 from reports.overview import overview_page
 from reports.staging import leftovers, staging
-from reports.statement import Customer, Statement, billing_window, make_statement
+from reports.statement import Statement, by_coverage
 from reports.table import words
-from reports.tariff import Tariff, Version, place, read_tariff
-from reports.to_csv import monthly_csv, usage_csv
-from reports.to_pdf import Press
+from reports.to_pdf import Memory, Press
 
 # Told how many papers are done, and how many there are.
 Progress = Callable[[int, int], None]
@@ -31,104 +32,114 @@ FLEET_PAPER = "fleet"
 
 @dataclass(frozen=True, slots=True)
 class Annual:
-    """What a run made: the files in order of writing, the statements by slug, and older papers found beside them."""
+    """What a run made: the files in order of writing, the statements, and older papers found beside them.
+
+    The statements of the instances whose samples cover too little come first, see `statement.by_coverage`.
+    """
 
     files: tuple[Path, ...]
     statements: tuple[Statement, ...]
     leftovers: tuple[Path, ...]
+    closed: ClosedYear | None = None
 
     @property
     def incomplete(self) -> tuple[Statement, ...]:
-        """Statements of which a billed line lacks samples for a whole month or more."""
-        return tuple(statement for statement in self.statements if statement.incomplete)
+        """Statements of which a billed line lacks samples for a whole month or more; none once that was accepted."""
+        return () if self.closed else tuple(statement for statement in self.statements if statement.incomplete)
 
 
-@dataclass(frozen=True, slots=True)
-class _Price:
-    """The price list of one instance and its version in force."""
+def annual(
+    fleet: Fleet,
+    year: int,
+    out: Path,
+    language: Language,
+    progress: Progress,
+    *,
+    estimate: bool = False,
+    formats: Collection[Format] = DEFAULT,
+) -> Annual:
+    """Write the papers of `year` into `out`. RequestError or InvalidFiles when nothing could be written.
 
-    tariff: Tariff
-    version: Version
-
-
-def annual(fleet: Fleet, year: int, out: Path, language: Language, progress: Progress) -> Annual:
-    """Write the papers of `year` into `out`. RequestError or InvalidFiles when nothing could be written."""
+    Papers that an interrupted run made from the same are not printed again (staging.py). `formats`: how the figures
+    are written beside the PDFs. `estimate`: days without a sample count as the mean of the others, where that can be
+    said, and the papers say so.
+    """
+    closed = closed_year(fleet, year)
+    if closed:
+        return _closed_papers(closed, fleet, out, formats, progress)
     with staging(out) as stage:
-        statements = annual_statements(fleet, year)
-        for done, (name, content) in enumerate(_papers(statements, year, language)):
+        statements = annual_statements(fleet, year, estimate=estimate)
+        ordered = by_coverage(statements, fleet.settings.reports.coverage_percent)
+        count = len(statements) + len(names(year, formats)) + 1
+        made = papers(fleet, ordered, year, language, formats=formats, memory=stage)
+        for done, (name, content) in enumerate(made):
             stage.write(name, content)
-            progress(done + 1, len(statements) + 3)
+            progress(done + 1, count)
         files = stage.publish()
-    return Annual(files, statements, tuple(leftovers(out, year, {path.name for path in files})))
+    return Annual(files, ordered, tuple(leftovers(out, year, {path.name for path in files})))
 
 
-def annual_statements(fleet: Fleet, year: int) -> tuple[Statement, ...]:
-    """The statements of every instance whose contract touches `year`, sorted by slug.
+def _closed_papers(
+    closed: ClosedYear, fleet: Fleet, out: Path, formats: Collection[Format], progress: Progress
+) -> Annual:
+    """The papers of a closed year, byte for byte, whatever changed since: language and estimates are those of then.
+
+    Formats beyond those that were closed are made of the statements that were.
+    """
+    with staging(out) as stage:
+        statements = closed.statements()
+        for done, name in enumerate(closed.papers):
+            stage.write(name, closed.content(name))
+            progress(done + 1, len(closed.papers))
+        more = [one for one in formats if not set(names(closed.year, [one])) <= set(closed.papers)]
+        for name, content in tables(statements, closed.year, words(closed.manifest.language), more):
+            stage.write(name, content)
+        files = stage.publish()
+    ordered = by_coverage(statements, fleet.settings.reports.coverage_percent)
+    return Annual(files, ordered, tuple(leftovers(out, closed.year, {path.name for path in files})), closed)
+
+
+def annual_statements(fleet: Fleet, year: int, *, estimate: bool = False) -> tuple[Statement, ...]:
+    """The statements of every instance whose contract touches `year`, sorted by slug, with the corrections of closed
+    years that are due in it. Those of a year that is closed are as they were closed.
 
     InvalidFiles with every problem in the tariffs and in the ledger's files of that year; RequestError when no contract
     touches it.
     """
-    windows = _windows(fleet, year)
-    prices, problems = _prices(fleet, year, windows)
-    ledger = open_ledger(fleet.ledger, years=[year])
-    problems += ledger.problems(set(fleet.instances))
-    if problems:
-        raise InvalidFiles(
-            problems, f"correct these in {fleet.directory} and run the command again; nothing was written"
-        )
-    usage = year_usage(ledger, year, windows)
-    return tuple(
-        make_statement(_customer(fleet.instances[slug]), price.tariff, price.version, windows[slug], usage[slug])
-        for slug, price in prices.items()
-    )
+    if closed := closed_year(fleet, year):
+        return closed.statements()
+    customers = fleet_customers(fleet)
+    require_contracts(fleet, customers.values(), year)
+    ledger = year_ledger(fleet, year)
+    found = ledger.problems(set(fleet.instances))
+    statements = bill(customers, fleet.tariffs, ledger, year, found, estimate=estimate)
+    return corrected(fleet, customers, year, statements)
 
 
-def _windows(fleet: Fleet, year: int) -> dict[str, Window]:
-    found = {slug: billing_window(fleet.instances[slug].contract, year) for slug in sorted(fleet.instances)}
-    windows = {slug: window for slug, window in found.items() if window is not None}
-    if not windows:
-        raise RequestError(
-            f"YEAR: no contract in {fleet.directory} covers a day of {year}", "chill-provision list shows them"
-        )
-    return windows
-
-
-def _prices(fleet: Fleet, year: int, windows: Mapping[str, Window]) -> tuple[dict[str, _Price], list[Problem]]:
-    """The price list in force for every reported instance, and what is wrong with those lists."""
-    problems: list[Problem] = []
-    tariffs: dict[str, Tariff | None] = {}
-    prices: dict[str, _Price] = {}
-    for slug in windows:
-        contract = fleet.instances[slug].contract
-        path = fleet.tariffs / f"{contract.tariff}.toml"
-        if contract.tariff not in tariffs:
-            tariff, found = read_tariff(path)
-            tariffs[contract.tariff] = tariff
-            problems += found
-        tariff = tariffs[contract.tariff]
-        if tariff is None:
-            continue
-        version = tariff.in_force(year, contract.starts)
-        if version:
-            prices[slug] = _Price(tariff, version)
-        else:
-            first = tariff.versions[0].valid_from
-            message = f"no version is in force for {slug} in {year}: the first is valid from {first}"
-            problems.append(Problem(f"{place(path)}: version", message, "add a version that was in force by then"))
-    return prices, problems
-
-
-def _customer(instance: Instance) -> Customer:
-    domain = instance.names.production.domain
-    return Customer(instance.slug, instance.client, domain, instance.contract)
-
-
-def _papers(statements: Sequence[Statement], year: int, language: Language) -> Iterator[tuple[str, str | bytes]]:
-    """Every file by name, with its content."""
+def papers(
+    fleet: Fleet,
+    statements: Sequence[Statement],
+    year: int,
+    language: Language,
+    *,
+    formats: Collection[Format] = DEFAULT,
+    memory: Memory | None = None,
+) -> Iterator[tuple[str, str | bytes]]:
+    """Every file by name, with its content. What the papers show of the fleet is in its settings."""
     text = words(language)
-    press = Press.for_year(year)
-    yield f"usage-{year}.csv", usage_csv(statements, text)
-    yield f"monthly-{year}.csv", monthly_csv(statements)
-    yield f"{FLEET_PAPER}-{year}.pdf", press.fleet(overview_page(statements, year, text))
-    for statement in statements:
-        yield f"{statement.customer.instance}-{year}.pdf", press.annex(annex_page(statement, text))
+    press = Press.for_fleet(fleet, year, text, memory)
+    yield from tables(statements, year, text, formats)
+    before = statements_before(fleet, year)
+    yield f"{FLEET_PAPER}-{year}.pdf", press.fleet(overview_page(statements, year, text, before))
+    printed = press.annexes(annex_page(statement, text) for statement in statements)
+    for statement, pdf in zip(statements, printed, strict=True):
+        yield f"{statement.customer.instance}-{year}.pdf", pdf
+
+
+def statements_before(fleet: Fleet, year: int) -> tuple[Statement, ...]:
+    """The statements of the year before `year`, to compare with; none when it cannot be billed."""
+    try:
+        return annual_statements(fleet, year - 1)
+    except RequestError:
+        # No contract, or no tariff, reaches back that far: the papers of `year` do not depend on it.
+        return ()

@@ -1,84 +1,187 @@
-"""The content of the fleet's paper: all customers of a year, one row each, totals by currency. Pure."""
+"""The content of the fleet's paper: all customers of a year, one row each; totals, quotas, what moved. Pure.
+
+Amounts of different currencies are never added.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
+from typing import Final
 
-from reports.annex import Page, coverage_percent
-from reports.lines import cents, money
+from reports.annex import Page, named, written_amount, written_money
+from reports.charts import crossed_in, quota_left
+from reports.lines import UNITS, cents, money
 from reports.statement import Statement
 from reports.table import Words
 
-_AMOUNTS = ("base", "active_users", "sms", "emails", "documents", "collabora_users")
-_TOTALS: tuple[Callable[[Statement], Decimal], ...] = (
+_TOTALS: Final[tuple[Callable[[Statement], Decimal], ...]] = (
     lambda statement: statement.total,
     lambda statement: statement.vat,
     lambda statement: statement.total_with_vat,
 )
+_COLUMNS: Final = (
+    "client",
+    "currency",
+    "months",
+    *UNITS,
+    "other",
+    "total",
+    "vat",
+    "total_with_vat",
+    "change",
+    "coverage",
+)
 
 
-def overview_page(statements: Sequence[Statement], year: int, words: Words) -> Page:
-    """Everything `templates/fleet.typ` shows, as JSON-ready values; amounts of different currencies are never added."""
-    currencies = sorted({statement.currency for statement in statements})
+def overview_page(statements: Sequence[Statement], year: int, words: Words, before: Iterable[Statement] = ()) -> Page:
+    """Everything `templates/fleet.typ` shows, as JSON-ready values. `before`: the statements of the year before."""
     count = len(statements)
-    columns = ("client", "months", *_AMOUNTS, "total", "vat", "total_with_vat", "coverage")
+    currencies = sorted({statement.currency for statement in statements})
+    last_year = {one.customer.instance: one for one in before}
     return {
         "lang": words.language,
         "title": words.text("fleet.title", year=year),
         "subject": words.text("fleet.subject"),
         "count": words.text("fleet.customer" if count == 1 else "fleet.customers", count=words.number(count)),
-        "head": [words.text(f"fleet.{column}") for column in columns],
-        "rows": [_row(statement, words) for statement in statements],
-        "sums": [_sums([s for s in statements if s.currency == currency], words) for currency in currencies],
-        "incomplete": {
-            "title": words.text("fleet.incomplete_title"),
-            "rule": words.text("fleet.coverage_rule"),
-            "rows": [_missing(statement, words) for statement in statements if statement.incomplete],
-        },
+        "head": [words.text(f"fleet.{column}") for column in _COLUMNS],
+        "rows": [_row(statement, last_year.get(statement.customer.instance), words) for statement in statements],
+        "sums": [_sums([s for s in statements if s.currency == currency], last_year, words) for currency in currencies],
+        "notes": _notes(statements, last_year, year, words),
+        "section-head": [words.text("fleet.client"), words.text("fleet.remark")],
+        "sections": [
+            {"title": words.text(f"fleet.{title}_title"), "rows": rows}
+            for title, rows in (
+                ("quotas", list(_crossings(statements, words))),
+                ("moved", list(_moved(statements, last_year, words))),
+                ("incomplete", [_missing(statement, words) for statement in statements if statement.incomplete]),
+            )
+            if rows
+        ],
         "page": words.text("annex.page", page="{page}", pages="{pages}"),
     }
 
 
-def _row(statement: Statement, words: Words) -> Page:
-    currency = statement.currency
-    amounts = [words.money(line.amount, currency) if line.billed else "" for line in statement.lines]
-    totals = [words.money(read(statement), currency) for read in _TOTALS]
-    covered = coverage_percent(statement.lines)
+def _row(statement: Statement, before: Statement | None, words: Words) -> Page:
+    billed = {line.name for line in statement.lines if line.billed}
+    measured = [written_amount(statement.amount_of(name), words) if name in billed else "" for name in UNITS]
+    covered = statement.coverage
     return {
-        "client": statement.customer.client,
+        "client": named(statement.customer.client),
         "instance": statement.customer.domain,
-        # Rounded down: 100 % is said only where nothing is missing.
         "cells": [
+            statement.currency,
             words.number(statement.months),
-            *amounts,
-            *totals,
+            *measured,
+            _unless_zero(_other(statement), words),
+            *(written_amount(read(statement), words) for read in _TOTALS),
+            _change(statement.total, before.total if _comparable(statement, before) and before else None, words),
+            # Rounded down: 100 % is said only where nothing is missing.
             "" if covered is None else words.percent(Decimal(floor(covered))),
         ],
         "incomplete": bool(statement.incomplete),
+        "estimated": words.text("annex.estimated") if statement.estimated else "",
     }
 
 
-def _sums(statements: Sequence[Statement], words: Words) -> list[str]:
-    """One currency's label and totals: each line's, before VAT, VAT, with VAT."""
+def _sums(statements: Sequence[Statement], last_year: Mapping[str, Statement], words: Words) -> list[str]:
+    """One currency's label and totals: each line's, the others', before VAT, VAT, with VAT; the known change."""
     currency = statements[0].currency
-    by_line = [_sum(s.lines[position].amount for s in statements) for position in range(len(_AMOUNTS))]
-    totals = [_sum(read(s) for s in statements) for read in _TOTALS]
-    label = words.text("fleet.sum", currency=currency)
-    return [label, "", *(words.money(amount, currency) for amount in (*by_line, *totals)), ""]
+    by_line = [_sum(one.amount_of(name) for one in statements) for name in UNITS]
+    totals = [_sum(read(one) for one in statements) for read in _TOTALS]
+    pairs = [(one, last_year.get(one.customer.instance)) for one in statements]
+    known = [(one.total, before.total) for one, before in pairs if before and _comparable(one, before)]
+    change = _change(_sum(now for now, _ in known), _sum(then for _, then in known), words) if known else ""
+    return [
+        words.text("fleet.sum", currency=currency),
+        currency,
+        "",
+        *(written_amount(amount, words) for amount in by_line),
+        _unless_zero(_sum(map(_other, statements)), words),
+        *(written_amount(amount, words) for amount in totals),
+        change,
+        "",
+    ]
+
+
+def _other(statement: Statement) -> Decimal:
+    """What is billed once: extras, credits, an advance, corrections."""
+    return _sum(line.amount for line in statement.lines if not line.measured)
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:
     return money(sum(cents(Fraction(amount)) for amount in amounts))
 
 
-def _missing(statement: Statement, words: Words) -> list[str]:
+def _unless_zero(amount: Decimal, words: Words) -> str:
+    return written_amount(amount, words) if amount else ""
+
+
+def _comparable(now: Statement, before: Statement | None) -> bool:
+    """Whether two years' totals can stand beside each other: not in two currencies, nor when months are missing."""
+    return before is not None and now.currency == before.currency and not before.incomplete and not now.incomplete
+
+
+def _change(now: Decimal, before: Decimal | None, words: Words) -> str:
+    """By how much a total before VAT moved, such as +3,2 %; empty when there is nothing to compare with."""
+    if not before:
+        return ""
+    moved = Fraction(now - before) * 100 / Fraction(before)
+    sign = "+" if moved > 0 else "\u2212" if moved < 0 else "±"
+    return sign + words.text("percent", number=words.number(abs(moved), 1))
+
+
+def _crossings(statements: Sequence[Statement], words: Words) -> Iterator[Page]:
+    """Who is above which quota, by how much, and since when."""
+    for statement in statements:
+        remarks = []
+        for line in statement.lines:
+            left = quota_left(line, words)
+            if not left or not left["over"]:
+                continue
+            month = crossed_in(line, statement)
+            since = words.text("fleet.since", month=words.month(month)) if month else ""
+            label = words.text(f"lines.{line.name}")
+            remarks.append(words.text("between", label=label, value=f"{left['text']}{since}"))
+        if remarks:
+            yield _remark(statement, remarks, words)
+
+
+def _moved(statements: Sequence[Statement], last_year: Mapping[str, Statement], words: Words) -> Iterator[Page]:
+    """Who came and who left since the year before; nothing when that year is not known."""
+    if not last_year:
+        return
+    now = {statement.customer.instance for statement in statements}
+    for statement in statements:
+        if statement.customer.instance not in last_year:
+            yield _remark(statement, [words.text("fleet.came", day=words.day(statement.window.first_day))], words)
+    for slug, before in last_year.items():
+        if slug not in now:
+            total = written_money(before.total, before.currency, words)
+            yield _remark(before, [words.text("fleet.left", total=total, year=before.year)], words)
+
+
+def _missing(statement: Statement, words: Words) -> Page:
     """A customer and the billed lines that lack samples for a month or more."""
     remarks = []
     for line in statement.incomplete:
         notes = [words.note(note, statement.year, iso=False) for note in line.notes]
         label = words.text(f"lines.{line.name}")
         remarks.append(words.text("between", label=label, value=", ".join(notes)))
-    return [statement.customer.client, words.text("separator").join(remarks)]
+    return _remark(statement, remarks, words)
+
+
+def _remark(statement: Statement, remarks: Sequence[str], words: Words) -> Page:
+    return {"client": named(statement.customer.client), "text": words.text("separator").join(remarks)}
+
+
+def _notes(statements: Sequence[Statement], last_year: Mapping[str, Statement], year: int, words: Words) -> list[str]:
+    """What the columns mean, as far as it does not go without saying."""
+    notes = [words.text("fleet.coverage_rule")]
+    if any(not line.measured for statement in statements for line in statement.lines):
+        notes.append(words.text("fleet.other_rule"))
+    if last_year:
+        notes.append(words.text("fleet.change_rule", year=year - 1))
+    return notes

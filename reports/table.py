@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
 from babel import Locale
 from babel.dates import format_date
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_compact_decimal, format_currency, format_decimal
 
+from provision.contract import Vat
 from provision.settings import Language
-from reports.lines import GIGABYTE, Note, round_half_up
+from reports.lines import GIGABYTE, Line, Note, round_half_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,18 @@ class Words:
 
     def number(self, value: Fraction | int, digits: int = 0) -> str:
         """A number of 0 or more with `digits` decimals, rounded half up, its thousands grouped."""
-        pattern = "#,##0." + "0" * digits if digits else "#,##0"
-        return format_decimal(decimal_text(value, digits), format=pattern, locale=self.locale)
+        return _number(value, digits, self.locale)
+
+    def short_number(self, value: Fraction | int) -> str:
+        """A number of 0 or more in few characters, such as 12,3 k: for places where the exact one stands elsewhere."""
+        number = decimal_text(value, 1)
+        return str(format_compact_decimal(number, fraction_digits=1, locale=_locale(self.locale)))
+
+    def exact_number(self, value: Fraction | int) -> str:
+        """A number of 0 or more with all its decimals, of which a contract has six at most."""
+        return self.number(
+            value, next(digits for digits in range(7) if (Fraction(value) * 10**digits).denominator == 1)
+        )
 
     def gigabytes(self, size: Fraction | int) -> str:
         """Bytes as GB (10^9 bytes) with two decimals; with more where two would hide that a GB has started."""
@@ -50,13 +61,15 @@ class Words:
 
     def money(self, amount: Decimal, currency: str) -> str:
         """An amount with the currency's sign and its two decimals."""
-        return str(format_currency(amount, currency, locale=self.locale, currency_digits=False))
+        return str(format_currency(amount, currency, locale=_locale(self.locale), currency_digits=False))
 
     def price(self, amount: Decimal, currency: str) -> str:
         """A price, which may have more decimals than an amount: all of them are shown, and at least two."""
         digits = max(2, _decimals(amount))
-        pattern = Locale.parse(self.locale).currency_formats["standard"].pattern.replace("0.00", "0." + "0" * digits)
-        return str(format_currency(amount, currency, format=pattern, locale=self.locale, currency_digits=False))
+        pattern = _locale(self.locale).currency_formats["standard"].pattern.replace("0.00", "0." + "0" * digits)
+        return str(
+            format_currency(amount, currency, format=pattern, locale=_locale(self.locale), currency_digits=False)
+        )
 
     def percent(self, percent: Decimal) -> str:
         """A percentage such as 21 or 99.5 (already out of a hundred), with all its decimals."""
@@ -64,22 +77,55 @@ class Words:
 
     def day(self, day: date) -> str:
         """A day in full: 1 janvier 2026 (in French the first is `1er`)."""
-        text = str(format_date(day, "long", locale=self.locale))
+        text = str(format_date(day, "long", locale=_locale(self.locale)))
         return text.replace("1 ", "1er ", 1) if self.language == "fr" and day.day == 1 else text
 
     def month(self, month: int) -> str:
         """The name of a month, 1 to 12."""
-        return str(format_date(date(2000, month, 1), "LLLL", locale=self.locale))
+        return str(format_date(date(2000, month, 1), "LLLL", locale=_locale(self.locale)))
 
     def short_month(self, month: int) -> str:
         """The abbreviated name of a month, 1 to 12."""
-        return str(format_date(date(2000, month, 1), "LLL", locale=self.locale))
+        return str(format_date(date(2000, month, 1), "LLL", locale=_locale(self.locale)))
 
     def note(self, note: Note, year: int, *, iso: bool) -> str:
         """A remark on a line; `iso` writes its months as 2026-03 instead of by name."""
-        key = "notes.day_without_sample" if note.days == 1 else f"notes.{note.kind}"
+        single = note.days == 1 and f"notes.{note.kind}_one" in self.texts
         months = (f"{year}-{month:02d}" if iso else self.month(month) for month in note.months)
-        return self.text(key, months=", ".join(months), days=note.days)
+        first, last = (self._date(day, iso=iso) for day in (note.first, note.last))
+        return self.text(
+            f"notes.{note.kind}_one" if single else f"notes.{note.kind}",
+            months=", ".join(months),
+            days=note.days,
+            text=note.text,
+            first=first,
+            last=last,
+        )
+
+    def label(self, line: Line) -> str:
+        """What a line is called: the words of the tariff's lines, the contract's own words of an extra or a credit."""
+        if line.name in ("extra", "credit"):
+            return line.label
+        if line.name == "correction" and line.origin:
+            of = self.text(f"lines.{line.origin.line}")
+            return self.text("lines.correction", line=of, year=line.origin.year)
+        return self.text(f"lines.{line.name}")
+
+    def said_of(self, line: Line) -> str:
+        """A line that is billed once, in one sentence: its day, what it is called, and why, where that is known."""
+        head = f"{line.day.isoformat()} {self.label(line)}" if line.day else self.label(line)
+        return self.text("between", label=head, value=line.label) if line.label not in ("", self.label(line)) else head
+
+    def vat_mention(self, terms: Vat) -> str:
+        """The legal mention of a statement without VAT, with the customer's VAT number; empty where VAT is charged."""
+        if terms.treatment not in ("exempt", "reverse_charge"):
+            return ""
+        mention = terms.mention.in_language(self.language) or self.text(f"vat.{terms.treatment}")
+        number = terms.customer_number
+        return self.text("vat.with_number", mention=mention, number=number) if number else mention
+
+    def _date(self, day: date | None, *, iso: bool) -> str:
+        return "" if day is None else day.isoformat() if iso else self.day(day)
 
 
 @cache
@@ -90,11 +136,29 @@ def words(language: Language) -> Words:
     return Words(language, document["locale"], dict(_flat(document)))
 
 
+@cache
+def _locale(identifier: str) -> Locale:
+    """A locale of Babel, found once: looking it up for every number would take longer than writing the number."""
+    return Locale.parse(identifier)
+
+
+# A paper has hundreds of numbers, most of them small: the same ones come again on the next.
+@lru_cache(maxsize=20_000)
+def _number(value: Fraction | int, digits: int, locale: str) -> str:
+    pattern = "#,##0." + "0" * digits if digits else "#,##0"
+    return str(format_decimal(decimal_text(value, digits), format=pattern, locale=_locale(locale)))
+
+
 def decimal_text(value: Fraction | int, digits: int) -> Decimal:
     """A number of 0 or more rounded half up to `digits` decimals, exactly."""
     scaled = round_half_up(Fraction(value) * 10**digits)
     whole, part = divmod(scaled, 10**digits)
     return Decimal(f"{whole}.{part:0{digits}d}" if digits else str(whole))
+
+
+def percent_text(share: Fraction | None) -> str | None:
+    """A share out of a hundred with one decimal, rounded down, so that 100.0 is said only where nothing is missing."""
+    return None if share is None else f"{Decimal(share * 10 // 1) / 10:.1f}"
 
 
 def _decimals(value: Decimal) -> int:

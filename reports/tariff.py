@@ -7,7 +7,6 @@ A tariff is a currency, a VAT rate and a list of versions, each with the day fro
 from __future__ import annotations
 
 import itertools
-import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -15,30 +14,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from provision.contract import DecimalText
 from provision.errors import Problem
 
 UserMeasure = Literal["mean_monthly", "peak_monthly", "distinct_year"]
 DocumentMeasure = Literal["mean_daily", "peak_daily", "last"]
 
-_DECIMAL = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
-
-
-def _decimal(value: object) -> Decimal:
-    """A decimal number written as text, 0 or more, at most 9 digits before and 6 after the dot."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f'is a bare number, which is not exact: write it between quotes, "{value}"')  # noqa: TRY004
-    if not isinstance(value, str):
-        raise ValueError('expected a decimal number between quotes, such as "40.00"')  # noqa: TRY004
-    if value.startswith("-"):
-        raise ValueError(f'is negative: "{value}"')
-    if not _DECIMAL.fullmatch(value):
-        raise ValueError(f'"{value}" is not a decimal number: digits and a dot, such as "40.00"')
-    return Decimal(value)
-
-
-DecimalText = Annotated[Decimal, BeforeValidator(_decimal)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 
 
@@ -202,10 +185,15 @@ def _overlaps(versions: object, where: str) -> Iterator[Problem]:
         first.setdefault(day, number)
 
 
-def _problems(error: ValidationError, where: str) -> Iterator[Problem]:
+def version_faults(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Each fault that validation found: its key as in the file, and what is wrong with it."""
     for fault in error.errors(include_url=False):
-        key = _key(fault["loc"])
-        yield Problem(f"{where}: {key}" if key else where, _fault_text(fault))
+        yield _key(fault["loc"]), _fault_text(fault)
+
+
+def _problems(error: ValidationError, where: str) -> Iterator[Problem]:
+    for key, message in version_faults(error):
+        yield Problem(f"{where}: {key}" if key else where, message)
 
 
 def _key(location: tuple[int | str, ...]) -> str:

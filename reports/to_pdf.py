@@ -8,24 +8,44 @@ the reported year.
 from __future__ import annotations
 
 import json
-import unicodedata
-from bisect import bisect_right
+import os
+import queue
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from importlib import resources
+from hashlib import sha256
+from importlib import metadata, resources
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Protocol
 
 import typst
 
-from provision.errors import ChillError
+from provision.errors import ChillError, RequestError
+from provision.fleet import Fleet
 from reports.annex import Page
+from reports.glyphs import printable
+from reports.letterhead import letterhead
+from reports.table import Words
 
-# PDF/A takes no character without a glyph; this one stands for those that the fonts lack.
-MISSING_GLYPH = "□"
-# A longer word may be broken anywhere, so that nothing runs off the page.
-_LONGEST_WORD = 40
+LOGO_SETTING: Final = "chill.toml: cooperative.logo"
+# Each has a compiler of its own; Typst works while Python does something else.
+_WORKERS: Final = min(os.cpu_count() or 1, 8)
+# What the two kinds of file begin with; an SVG may begin with anything that XML allows.
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+
+
+class Memory(Protocol):
+    """What was printed before: `key` stands for everything that a paper is made from. Called from several threads."""
+
+    def kept(self, key: str) -> bytes | None:
+        """The paper that was made from the same; None when there is none."""
+
+    def keep(self, key: str, data: bytes) -> None:
+        """A paper was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +53,83 @@ class Press:
     """Typst, ready to print the papers of one year: `annex(page)` and `fleet(page)` give the bytes of a PDF."""
 
     year: int
-    _annex: Any
-    _fleet: Any
+    _sender: str
+    _fonts: Any
+    _materials: str = ""
+    _memory: Memory | None = None
 
     @classmethod
-    def for_year(cls, year: int) -> Press:
-        """A press with the templates and fonts of the package, and no font of the machine."""
-        fonts = typst.Fonts(include_system_fonts=False, font_paths=[str(_directory() / "fonts")])
-        compilers = [
-            typst.Compiler(
-                str(_directory() / "templates" / name), root=str(_directory() / "templates"), font_paths=fonts
-            )
-            for name in ("annex.typ", "fleet.typ")
-        ]
-        return cls(year, *compilers)
+    def for_year(cls, year: int, sender: Page, logo: Path | None = None, memory: Memory | None = None) -> Press:
+        """A press with the templates and fonts of the package, and no font of the machine.
+
+        `sender` is what `reports.letterhead.letterhead` gives, `logo` an SVG or PNG file. What `memory`
+        has is not printed again. RequestError when the logo cannot be printed.
+        """
+        fonts = typst.Fonts(
+            include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(_directory() / "fonts")]
+        )
+        if logo:
+            _require_picture(logo)
+        head = {**_printable(sender), "logo": str(logo.resolve()) if logo else ""}
+        sent = json.dumps(head, ensure_ascii=False)
+        picture = sha256(logo.read_bytes()).hexdigest() if logo else ""
+        return cls(year, sent, fonts, f"{_materials()} {picture} {year} {sent}", memory)
+
+    @classmethod
+    def for_fleet(cls, fleet: Fleet, year: int, words: Words, memory: Memory | None = None) -> Press:
+        """A press for the papers of the cooperative of `chill.toml`. RequestError when its logo cannot be printed."""
+        cooperative = fleet.settings.cooperative
+        logo = fleet.path(cooperative.logo) if cooperative.logo else None
+        return cls.for_year(year, letterhead(cooperative, words), logo, memory)
 
     def annex(self, page: Page) -> bytes:
-        """A customer's annex; `page` is what `reports.annex.annex_page` gives."""
-        return self._print(self._annex, page)
+        """A customer's paper; `page` is what `reports.annex.annex_page` gives."""
+        return self._print(self._compiler, "annex.typ", page)
+
+    def annexes(self, pages: Iterable[Page]) -> Iterator[bytes]:
+        """Many customers' papers, in the order of `pages`, printed on all processors; few are held at a time."""
+        free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(_WORKERS):
+            free.put(self._compiler("annex.typ"))
+
+        def one(page: Page) -> bytes:
+            compiler = free.get()
+            try:
+                return self._print(lambda _: compiler, "annex.typ", page)
+            finally:
+                free.put(compiler)
+
+        coming = iter(pages)
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            ahead: deque[Future[bytes]] = deque(pool.submit(one, page) for page in islice(coming, 2 * _WORKERS))
+            while ahead:
+                printed = ahead.popleft().result()
+                ahead.extend(pool.submit(one, page) for page in islice(coming, 1))
+                yield printed
 
     def fleet(self, page: Page) -> bytes:
         """The fleet's paper; `page` is what `reports.overview.overview_page` gives."""
-        return self._print(self._fleet, page)
+        return self._print(self._compiler, "fleet.typ", page)
 
-    def _print(self, compiler: Any, page: Page) -> bytes:
+    def _compiler(self, template: str) -> Any:
+        # Typst opens nothing but the template and the logo, which may lie anywhere.
+        return typst.Compiler(str(_directory() / "templates" / template), root="/", font_paths=self._fonts)
+
+    def _print(self, compiler: Callable[[str], Any], template: str, page: Page) -> bytes:
         content = json.dumps(_printable(page), ensure_ascii=False)
+        if self._memory is None:
+            return self._set(compiler(template), page, content)
+        key = sha256(f"{self._materials} {template} {content}".encode()).hexdigest()
+        printed = self._memory.kept(key)
+        if printed is None:
+            printed = self._set(compiler(template), page, content)
+            self._memory.keep(key, printed)
+        return printed
+
+    def _set(self, compiler: Any, page: Page, content: str) -> bytes:
         try:
             printed = compiler.compile(
-                sys_inputs={"page": content, "year": str(self.year)},
+                sys_inputs={"page": content, "sender": self._sender, "year": str(self.year)},
                 pdf_standards=["ua-1", "a-2a"],
                 timestamp=datetime(self.year, 12, 31, tzinfo=UTC),
             )
@@ -70,23 +139,20 @@ class Press:
         return bytes(printed)
 
 
-def printable(text: str) -> str:
-    """Text as PDF/A and the fonts allow it: no control characters, □ for what has no glyph, long words breakable."""
-    kept = "".join(_one(character) for character in unicodedata.normalize("NFC", text))
-    return " ".join(_breakable(word) for word in kept.split(" "))
-
-
-def _one(character: str) -> str:
-    if character in "\n\r\t\v\f\u2028\u2029":
-        return " "
-    # Controls, formatting and variation selectors draw nothing of their own.
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs") or "\ufe00" <= character <= "\ufe0f":
-        return ""
-    return character if _has_glyph(ord(character)) else MISSING_GLYPH
-
-
-def _breakable(word: str) -> str:
-    return word if len(word) <= _LONGEST_WORD else "\u200b".join(word)
+def _require_picture(logo: Path) -> None:
+    """RequestError when a logo is not there, or is neither an SVG nor a PNG that can be printed."""
+    hint = "name an SVG or PNG file there, relative to the fleet directory, or leave it empty"
+    try:
+        data = logo.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{LOGO_SETTING}: {logo}: cannot be read: {error.strerror}", hint) from None
+    if not data.startswith(_PNG) and b"<svg" not in data[:4096]:
+        raise RequestError(f"{LOGO_SETTING}: {logo}: is neither SVG nor PNG", hint)
+    source: Any = f'#set document(title: "logo")\n#image("{logo.name}", alt: "logo")'.encode()
+    try:
+        typst.compile(source, root=str(logo.resolve().parent), ignore_system_fonts=True, pdf_standards=["a-2a"])
+    except typst.TypstError as error:
+        raise RequestError(f"{LOGO_SETTING}: {logo}: cannot be printed: {error.message}", hint) from None
 
 
 def _printable(value: Any) -> Any:
@@ -100,18 +166,17 @@ def _printable(value: Any) -> Any:
     return value
 
 
-def _has_glyph(code_point: int) -> bool:
-    first, last = _coverage()
-    position = bisect_right(first, code_point) - 1
-    return position >= 0 and code_point <= last[position]
-
-
 @cache
-def _coverage() -> tuple[list[int], list[int]]:
-    """The characters that the fonts can draw, as the first and last code points of ranges (fonts/README.md)."""
-    text = (_directory() / "fonts" / "coverage.txt").read_text(encoding="ascii")
-    ranges = [line.split("-") for line in text.split()]
-    return [int(first, 16) for first, _ in ranges], [int(last, 16) for _, last in ranges]
+def _materials() -> str:
+    """What every paper is made with, as a digest: Typst, this code, templates, fonts."""
+    digest = sha256(metadata.version("typst").encode())
+    for part in (Path(__file__), *sorted((_directory() / "templates").iterdir()), *sorted(_fonts())):
+        digest.update(f"{part.name} ".encode() + sha256(part.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _fonts() -> Iterator[Path]:
+    return (path for path in (_directory() / "fonts").iterdir() if path.suffix == ".ttf")
 
 
 def _directory() -> Path:

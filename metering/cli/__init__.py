@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import click
 
-from metering.cli.ledger import pull, record, status
-from metering.cli.server import collect
+from metering.cli.checking import check
+from metering.cli.compaction import compact
+from metering.cli.explain import explain
+from metering.cli.imports import import_
+from metering.cli.ledger import pull, quota, record, status
+from metering.cli.server import collect, forget
 from metering.server.errors import MeterError
 from provision.console import Commands
 from provision.errors import ChillError
@@ -25,9 +29,10 @@ class MeterCommands(Commands):
 def main() -> None:
     """Count what instances use.
 
-    On a server, every night: collect. On the control machine: pull, record, status.
+    On a server: collect, every night; explain; forget. On the control machine: pull, import, record, status, quota,
+    check, compact, forget.
     """
 
 
-for _command in (collect, pull, record, status):
+for _command in (check, collect, compact, explain, forget, import_, pull, quota, record, status):
     main.add_command(_command)

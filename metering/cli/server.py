@@ -1,4 +1,4 @@
-"""What chill-meter does on a server: collect."""
+"""What chill-meter does on a server: collect; and forget, which both sides do."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from metering.server.collect import Outcome
 
 
-@click.command()
-@click.option(
+config_option = click.option(
     "--config",
     "config_path",
     metavar="FILE",
@@ -29,6 +28,10 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to collect on this server.",
 )
+
+
+@click.command()
+@config_option
 @click.option("--since", type=a_day, metavar="DAY", help="Collect every day from here on, even again.")
 @click.option("--until", type=a_day, metavar="DAY", help="The last day; default: yesterday.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell progress and the files written, terminal or not.")
@@ -84,3 +87,36 @@ def _outcome_values(outcome: Outcome) -> dict[str, Any]:
         ],
         "notices": list(outcome.notices),
     }
+
+
+@click.command()
+@click.argument("year", type=click.IntRange(2000, 9999), metavar="YEAR")
+@config_option
+@click.option("--pulled", is_flag=True, help="The ledger has what the spool holds of YEAR: remove it from the spool.")
+@click.option("--fleet", "fleet_path", metavar="DIR", help="Forget YEAR in this fleet's ledger, not on a server.")
+@json_option
+def forget(year: int, config_path: Path, pulled: bool, fleet_path: str | None, as_json: bool) -> None:
+    """Destroy what tells one person of YEAR from another, so that only counts are left.
+
+    On a server: the keys of that year's pseudonyms, who was active and who logged in. Afterwards that year's
+    active users cannot be counted any more. On the control machine, with --fleet: every users file of that year, once
+    the year is closed; its counts are kept in forgotten/. There is no way back.
+
+    \b
+    Examples:
+      chill-meter forget 2025 --pulled
+      chill-meter forget 2025 --fleet ~/fleet
+    """
+    if fleet_path is not None:
+        from metering.cli.imports import forget_in_the_ledger
+
+        forget_in_the_ledger(fleet_path, year, as_json)
+        return
+    from metering.server.forget import forget as forget_year
+
+    done = forget_year(load_config(config_path), year, datetime.now(UTC), pulled)
+    if as_json:
+        click.echo(json.dumps({"year": done.year, "keys": done.keys, "rows": done.rows, "files": done.files}))
+    else:
+        what = f"{done.keys} keys, {done.rows} rows about people and {done.files} files of the spool"
+        click.echo(f"{year} is forgotten: {what} were destroyed")

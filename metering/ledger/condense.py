@@ -1,40 +1,42 @@
-"""Many small CSV files become one columnar file a month, which any engine reads fast: Apache Parquet.
+"""Many small CSV files of a month become one table of text, read by the block: the way in for whole years.
 
-What is condensed is what the files say, neither checked cell by cell nor resolved. Columns: those of the
-CSV files as text, and in front of them `run` (the file's name without its ending) and `date` (the day in
-that name).
+Nothing is judged here but whether rows are rows; `sound.py` looks at the cells. Columns are those of the CSV files,
+dictionary-encoded: each distinct text stands once, so that whatever is asked of a text is asked once.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet
 
 from metering.ledger.files import LedgerFile
+from metering.ledger.months import Vanished
 from metering.ledger.rows import HEADERS, frame_problem, header_line, read_samples, read_users, split_rows
 from metering.samples import FileKind
 from provision.errors import ChillError, Problem
 
-KINDS: tuple[FileKind, ...] = ("samples", "users")
+TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
-@dataclass(slots=True)
-class Condensed:
-    """The Parquet files of each kind, how many rows each month (`2026-01`) has in them, and what was wrong with the
-    files left out.
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """The rows of the files of one kind of one month: `table` has the columns of the CSV files as TEXT, one chunk each;
+    `index` says for each row where in `files` its file stands.
     """
 
-    paths: dict[FileKind, list[Path]] = field(default_factory=lambda: {"samples": [], "users": []})
-    lengths: Counter[str] = field(default_factory=Counter)
-    problems: list[Problem] = field(default_factory=list)
+    files: Sequence[LedgerFile]
+    table: pa.Table
+    index: npt.NDArray[np.int64]
+
+    def without(self, positions: npt.NDArray[np.int64]) -> Raw:
+        """The same less all rows of the files at these positions."""
+        kept = ~np.isin(self.index, positions)
+        return Raw(self.files, self.table.filter(pa.array(kept)), self.index[kept])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +52,11 @@ class Body:
         return len(self.cells) or self.plain.count(b"\n")
 
 
-def condense(files: Sequence[LedgerFile], directory: Path) -> Condensed:
-    """Write `<kind>-<YYYY-MM>.parquet` into `directory` for every month and kind of which there are files."""
-    done = Condensed()
-    ordered = sorted(files, key=_month_and_kind)
-    for (month, kind), group in groupby(ordered, key=_month_and_kind):
-        table, problems = _table(list(group), kind)
-        done.problems += problems
-        if table.num_rows:
-            path = directory / f"{kind}-{month}.parquet"
-            pyarrow.parquet.write_table(table, path)
-            done.paths[kind].append(path)
-            done.lengths[month] += table.num_rows
-    return done
+def condense(files: Sequence[LedgerFile], kind: FileKind) -> tuple[Raw, list[Problem]]:
+    """The rows of one month's files of one kind. A file with rows that are not rows at all is left out and reported.
 
-
-def _month_and_kind(file: LedgerFile) -> tuple[str, FileKind]:
-    return file.path.name[:7], file.name.kind
-
-
-def _table(files: Sequence[LedgerFile], kind: FileKind) -> tuple[pa.Table, list[Problem]]:
-    """One month's rows. Files with rows that are not rows at all are left out and reported."""
+    Vanished when a file is gone; ChillError when one cannot be read.
+    """
     bodies, problems = _bodies(files, kind)
     try:
         return _parsed(bodies, kind), problems
@@ -96,8 +82,6 @@ def _bodies(files: Sequence[LedgerFile], kind: FileKind) -> tuple[list[Body], li
             rows, faults = split_rows(data, kind, file.place)
             problems += faults
             bodies.append(Body(file, cells=[row.cells for row in rows]))
-        elif kind == "users" and _repeats_a_line(data):
-            problems += read_users(file).problems
         else:
             bodies.append(Body(file, plain=data[header:]))
     return bodies, problems
@@ -107,44 +91,42 @@ def _read(files: Sequence[LedgerFile]) -> Iterator[tuple[LedgerFile, bytes]]:
     for file in files:
         try:
             yield file, file.path.read_bytes()
+        except FileNotFoundError:
+            raise Vanished(file.place) from None
         except OSError as error:
             raise ChillError(f"{file.place}: cannot be read: {error.strerror}", "see who owns the file") from None
 
 
-def _repeats_a_line(data: bytes) -> bool:
-    lines = data.split(b"\n")
-    return len(set(lines)) != len(lines)
-
-
-def _parsed(bodies: Sequence[Body], kind: FileKind) -> pa.Table:
+def _parsed(bodies: Sequence[Body], kind: FileKind) -> Raw:
     """The rows of all bodies as one table. ArrowInvalid when a plain one has rows of another width or is
     not UTF-8.
     """
     plain = [body for body in bodies if not body.cells]
     quoted = [body for body in bodies if body.cells]
     header = HEADERS[kind]
-    block = b"".join(body.plain for body in plain)
     tables = [_from_cells([cells for body in quoted for cells in body.cells], header)]
-    if block:
+    if block := b"".join(body.plain for body in plain):
         tables.append(_from_block(block, header))
-    table = pa.concat_tables(tables)
+    table = one_chunk(pa.concat_tables(tables))
     lengths = np.array([body.length for body in (*quoted, *plain)], dtype=np.int64)
     if int(lengths.sum()) != table.num_rows:
         raise pa.ArrowInvalid("the rows are not one to a line")
     index = np.repeat(np.arange(len(lengths)), lengths)
-    ordered = [body.file for body in (*quoted, *plain)]
-    dates = pa.array([file.name.day for file in ordered], pa.date32()).take(pa.array(index))
-    runs = pa.DictionaryArray.from_arrays(pa.array(index, pa.int32()), pa.array([f.run for f in ordered], pa.string()))
-    return table.add_column(0, "date", dates).add_column(0, "run", runs)
+    return Raw([body.file for body in (*quoted, *plain)], table, index)
+
+
+def one_chunk(table: pa.Table) -> pa.Table:
+    """The same table with one dictionary for each column of text, and one chunk."""
+    return table.unify_dictionaries().combine_chunks()
 
 
 def _from_cells(rows: Sequence[Sequence[str]], header: Sequence[str]) -> pa.Table:
-    columns = {name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(header)}
+    columns = {name: pa.array([row[i] for row in rows], pa.string()).cast(TEXT) for i, name in enumerate(header)}
     return pa.table(columns)
 
 
 def _from_block(block: bytes, header: Sequence[str]) -> pa.Table:
-    text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
+    text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(header, TEXT), strings_can_be_null=False)
     return pyarrow.csv.read_csv(
         pa.BufferReader(block),
         read_options=pyarrow.csv.ReadOptions(column_names=list(header)),

@@ -1,16 +1,14 @@
-"""What is missing: for each instance and metric, the days without a sample, as ranges."""
+"""What is missing: for each instance and metric, the days without a sample, as ranges. Pure."""
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from functools import cache
 
-import ibis
-from ibis.expr import types as ir
-
-from metering.ledger.store import Ledger
+from metering.ledger.digest import Figures, MonthFigures
 from metering.samples import METRICS
 
 # Every metric but this is expected on every day; Collabora's users are recorded once a year.
@@ -37,9 +35,8 @@ class DayRange:
 class Coverage:
     """How far the samples of one metric of one instance cover the days on which they are expected.
 
-    `expected` is None where no day is. `last_day` and `last_value` (in the metric's unit) are those of
-    the last sample, expected or not. `collected` is False when there is no row at all, not even a failed
-    one. `gaps` are in time order.
+    `expected` is None where no day is. `last_day` and `last_value` (in the metric's unit) are those of the last sample,
+    expected or not. `collected` is False when there is no row at all, not even a failed one. `gaps` are in time order.
     """
 
     instance: str
@@ -56,91 +53,71 @@ class Coverage:
         return len(self.expected) if self.expected else 0
 
 
-def coverage(ledger: Ledger, expected: Mapping[str, DayRange | None]) -> dict[tuple[str, str], Coverage]:
+def coverage(figures: Figures, expected: Mapping[str, DayRange | None]) -> dict[tuple[str, str], Coverage]:
     """The coverage of every instance of `expected` and every metric, by (slug, metric).
 
-    `expected` gives the days on which an instance's daily metrics should have a sample; None for no day.
-    InvalidFiles when the ledger's files break the format.
+    `expected` gives the days, all of one year, on which an instance's daily metrics should have a sample; None for no
+    day. `figures` are of months of that year.
     """
-    frame = _expected_table(expected)
-    inside = ledger.samples.inner_join(frame, "instance")
-    spans = {_key(row): row for row in ledger.fetch(_spans(inside))}
-    inner: dict[tuple[str, str], list[DayRange]] = {}
-    for row in ledger.fetch(_holes(inside)):
-        inner.setdefault(_key(row), []).append(DayRange(row["before"] + _DAY, row["day"] - _DAY))
-    rows = ledger.rows
-    collected = {_key(row) for row in ledger.fetch(rows.select("instance", "metric").distinct())}
     return {
-        key: _coverage(key, days if key[1] in DAILY else None, spans.get(key, {}), inner.get(key, ()), key in collected)
+        (slug, metric): _coverage(slug, metric, days if metric in DAILY else None, figures.get((slug, metric), {}))
         for slug, days in expected.items()
-        for key in ((slug, metric) for metric in METRICS)
+        for metric in METRICS
     }
 
 
-def _key(row: Mapping[str, str]) -> tuple[str, str]:
-    return row["instance"], row["metric"]
-
-
-def _expected_table(expected: Mapping[str, DayRange | None]) -> ir.Table:
-    columns = {
-        "instance": list(expected),
-        "first_day": [days.first if days else None for days in expected.values()],
-        "last_day": [days.last if days else None for days in expected.values()],
-    }
-    schema = {"instance": "string", "first_day": "date", "last_day": "date"}
-    return ibis.memtable(columns, schema=ibis.schema(schema))
-
-
-def _spans(samples: ir.Table) -> ir.Table:
-    """Per instance and metric: days sampled among the expected ones, the first and last of these, the
-    last sample of all.
-    """
-    within = samples.day.between(samples.first_day, samples.last_day)
-    return samples.group_by(["instance", "metric"]).agg(
-        days=within.sum(),
-        first=samples.day.min(where=within),
-        last=samples.day.max(where=within),
-        last_day=samples.day.max(),
-        last_value=samples.value.argmax(samples.day),
-    )
-
-
-def _holes(samples: ir.Table) -> ir.Table:
-    """Where two samples that follow each other, both expected, have days between them: instance, metric,
-    before, day.
-    """
-    within = samples.filter(samples.day.between(samples.first_day, samples.last_day))
-    order = ibis.window(group_by=[within.instance, within.metric], order_by=within.day)
-    pairs = within.select("instance", "metric", "day", before=within.day.lag().over(order))
-    return pairs.filter(pairs.day.delta(pairs.before, unit="day") > 1).order_by(["instance", "metric", "day"])
-
-
-def _coverage(
-    key: tuple[str, str],
-    expected: DayRange | None,
-    span: Mapping[str, Any],
-    inner: Sequence[DayRange],
-    collected: bool,
-) -> Coverage:
-    value = span.get("last_value")
+def _coverage(slug: str, metric: str, expected: DayRange | None, months: Mapping[str, MonthFigures]) -> Coverage:
+    sampled = [month for month in months if months[month].days]
+    last = max(sampled, default=None)
     return Coverage(
-        instance=key[0],
-        metric=key[1],
+        instance=slug,
+        metric=metric,
         expected=expected,
-        days_sampled=span.get("days") or 0 if expected else 0,
-        last_day=span.get("last_day"),
-        last_value=None if value is None else int(value),
-        collected=collected,
-        gaps=tuple(_gaps(expected, span.get("first"), span.get("last"), inner)) if expected else (),
+        days_sampled=_days_sampled(expected, months) if expected else 0,
+        last_day=date(int(last[:4]), int(last[5:]), months[last].days.bit_length()) if last else None,
+        last_value=months[last].last_value if last else None,
+        collected=bool(months),
+        gaps=tuple(_gaps(expected, months)) if expected else (),
     )
 
 
-def _gaps(expected: DayRange, first: date | None, last: date | None, inner: Sequence[DayRange]) -> Iterator[DayRange]:
-    if first is None or last is None:
-        yield expected
-        return
-    if first > expected.first:
-        yield DayRange(expected.first, first - _DAY)
-    yield from inner
-    if last < expected.last:
-        yield DayRange(last + _DAY, expected.last)
+def _days_sampled(expected: DayRange, months: Mapping[str, MonthFigures]) -> int:
+    return sum((months[name].days & bits).bit_count() for name, bits in _bits(expected) if name in months)
+
+
+@cache
+def _bits(expected: DayRange) -> Sequence[tuple[str, int]]:
+    """The months of a range of one year, and which of their days are in it: bit n-1 for day n. A fleet has few."""
+    year, first, last = expected.first.year, expected.first, expected.last
+    found = []
+    for month in range(first.month, last.month + 1):
+        until = last.day if month == last.month else monthrange(year, month)[1]
+        since = first.day if month == first.month else 1
+        found.append((f"{year:04d}-{month:02d}", (1 << until) - (1 << (since - 1))))
+    return found
+
+
+def _gaps(expected: DayRange, months: Mapping[str, MonthFigures]) -> Iterator[DayRange]:
+    gap: DayRange | None = None
+    for name, bits in _bits(expected):
+        gone = bits & ~(months[name].days if name in months else 0)
+        for first, last in _runs(gone) if gone else ():
+            found = DayRange(*(date(int(name[:4]), int(name[5:]), day) for day in (first, last)))
+            if gap and found.first - gap.last == _DAY:
+                found = DayRange(gap.first, found.last)
+            elif gap:
+                yield gap
+            gap = found
+    if gap:
+        yield gap
+
+
+def _runs(bits: int) -> Iterator[tuple[int, int]]:
+    """The days of each run of bits that are set, first and last."""
+    while bits:
+        first = (bits & -bits).bit_length()
+        # Adding one carries through the run, to the first bit after it.
+        after = (bits >> (first - 1)) + 1
+        last = first + (after & -after).bit_length() - 2
+        yield first, last
+        bits &= ~0 << last

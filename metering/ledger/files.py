@@ -7,16 +7,19 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from metering.ledger.months import known_names, month_name
 from metering.samples import FileName
 from provision.errors import ChillError, Problem
 
 LOCK_FILE = ".lock"
+SYNCED_AT_ONCE = 16
 MOVE_IT = "move the file out of the ledger and keep it; a correction is a newer file"
 
 _YEAR = re.compile(r"\d{4}")
@@ -46,7 +49,8 @@ def list_files(ledger: Path, years: Iterable[int] | None = None) -> tuple[list[L
     """The samples and users files of `years` (None: of every year) in name order, and what else lies in
     their way.
 
-    Hidden files and directories are not part of the ledger; one that is absent holds nothing.
+    Hidden files and directories are not part of the ledger, and compacted months have `months.py` for them; one that is
+    absent holds nothing.
     """
     wanted = None if years is None else {f"{year:04d}" for year in years}
     files: list[LedgerFile] = []
@@ -63,6 +67,8 @@ def list_files(ledger: Path, years: Iterable[int] | None = None) -> tuple[list[L
 
 def _list_year(directory: Path, place: str, files: list[LedgerFile], problems: list[Problem]) -> None:
     for entry in _visible(directory):
+        if month_name(entry.name) and entry.is_dir():
+            continue
         where = f"{place}/{entry.name}"
         name = FileName.parse(entry.name)
         if name is None:
@@ -86,6 +92,15 @@ def _visible(directory: Path) -> list[os.DirEntry[str]]:
         ) from None
 
 
+def folded_names(ledger: Path) -> Mapping[FileName, str]:
+    """SHA-256 of every CSV file whose rows are in a compacted month, by its name. ChillError when a list is damaged."""
+    try:
+        return known_names(ledger)
+    except (OSError, ValueError):
+        hint = "chill-meter check says which; bring it back from the fleet's history or a backup"
+        raise ChillError(f"{ledger}: the list of a compacted month's files cannot be read", hint) from None
+
+
 def home(ledger: Path, day: date, name: str) -> Path:
     """Where a file of that day belongs: `<ledger>/<YYYY>/<name>`."""
     return ledger / f"{day.year:04d}" / name
@@ -96,12 +111,25 @@ def publish(staged: Path, target: Path) -> None:
 
     `staged` must be on the ledger's own file system. The ledger's lock must be held, and `target` not exist.
     """
-    if not target.parent.is_dir():
-        target.parent.mkdir(parents=True)
-        _sync(target.parent.parent)
-    _sync(staged)
-    staged.rename(target)
-    _sync(target.parent)
+    publish_all([(staged, target)])
+
+
+def publish_all(moves: Sequence[tuple[Path, Path]]) -> None:
+    """As `publish`, for many files, each (staged, target); when it returns, all of them are on the disk."""
+    homes = {target.parent for _, target in moves}
+    for directory in homes:
+        if not directory.is_dir():
+            directory.mkdir(parents=True)
+            _sync(directory.parent)
+    # Side by side: the file system brings several to the disk at once.
+    with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
+        list(pool.map(_sync, (staged for staged, _ in moves)))
+    for staged, target in moves:
+        if target.exists():
+            raise ChillError(f"{target}: is there already", "nothing in a ledger is overwritten; run the command again")
+        staged.rename(target)
+    for directory in homes:
+        _sync(directory)
 
 
 def _sync(path: Path) -> None:

@@ -1,233 +1,213 @@
-"""Brings the sample files of the servers' spools into the ledger: fetched beside it, checked, then moved
-in, whole.
+"""Brings the sample files of the servers' spools into the ledger: listed with their checksums, fetched beside it,
+checked, then moved in, whole.
 
-Nothing in the ledger is ever overwritten, and nothing is taken away from a spool.
+Nothing in the ledger is ever overwritten. A spool keeps its files; only what is asked for, is old, and is proven to
+be the same in the ledger is taken out of it.
 """
 
 from __future__ import annotations
 
-import filecmp
-import shlex
 import shutil
-import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 
-from metering.ledger.files import LedgerFile, home, locked, publish
-from metering.ledger.rows import SamplesFile, UsersFile, pair_problems, read_samples, read_users
-from metering.samples import FileKind, FileName
-from provision.errors import ChillError, PartlyDone, Problem
+from metering.ledger.accept import accept, conflict
+from metering.ledger.files import MOVE_IT, LedgerFile, folded_names, home, locked
+from metering.ledger.forgotten import forgotten_years
+from metering.ledger.months import file_digest
+from metering.ledger.spools import (
+    copy_command,
+    copy_files,
+    list_command,
+    list_spool,
+    printable,
+    remove_command,
+    remove_files,
+)
+from metering.samples import FileName
+from provision.errors import Problem
 from provision.fleet import Fleet, Server
-from provision.ssh import ssh_options, ssh_user
 
-SPOOL = "/var/spool/chill-meter"
 # Inside the ledger, so that moving a file in is a rename within one file system.
 STAGING = ".staging"
-AT_ONCE = 8
-SILENCE_SECONDS = 60
-# rsync compares with at most 20 directories.
-YEARS_COMPARED = 19
-# rsync(1), EXIT VALUES: files vanished while they were sent, which only says that the spool is in use.
-_VANISHED = 24
-# Some files could not be sent: the server answered, its spool is not there or not readable.
-_PARTIAL = 23
+AT_ONCE = 16
+# A server with more problems than this has one: the rest is only counted.
+PROBLEMS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """How many files are new in the ledger, and the servers whose spool could not be read to its end."""
+    """What a pull did: new files in the ledger, files taken out of spools, the servers whose spool could not be read to
+    its end, and the files that were refused.
+    """
 
-    new_files: int
-    unreachable: tuple[str, ...]
+    new_files: int = 0
+    removed: int = 0
+    unreachable: Sequence[str] = ()
+    refused: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """What became of fetched files: the new ones in the ledger, and why others are not there."""
+class Sorted:
+    """A spool's files beside the ledger's: which are `wanted` (name → SHA-256), what is wrong with others, and which of
+    the rest are `held`: identical in the ledger, as is every other file of their run. `forgotten` counts those of years
+    that were forgotten on purpose.
+    """
 
-    files: Sequence[Path]
+    wanted: Mapping[FileName, str]
+    held: Sequence[FileName]
     refused: Sequence[Problem]
+    forgotten: int
 
 
-def pull(fleet: Fleet, servers: Sequence[str], report: Callable[[str], None]) -> PullResult:
+@dataclass(slots=True)
+class Fetched:
+    """What came from one server, whole, into its staging directory; `failure` says what went wrong, or is empty."""
+
+    files: list[LedgerFile] = field(default_factory=list)
+    refused: list[Problem] = field(default_factory=list)
+    removed: int = 0
+    forgotten: int = 0
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a ledger has, beside the CSV files that lie in it: SHA-256 of those that compacted months hold, by name, and
+    the years that `chill-meter forget` took out of it for good.
+    """
+
+    folded: Mapping[FileName, str] = field(default_factory=dict)
+    forgotten: Collection[int] = ()
+
+
+def pull(
+    fleet: Fleet, servers: Sequence[str], report: Callable[[str], None], remove_before: datetime | None = None
+) -> PullResult:
     """Fetch from `servers` (none named: from all) what their spools have and the ledger has not.
 
-    `report` gets a line of text about each server. A server that does not answer is reported, the others
-    go on. PartlyDone when files were refused; RequestError for a server that is not in the fleet;
-    ChillError when the ledger is not writable.
+    `report` gets a line of text about each server. A server that does not answer is reported, the others go on. Files
+    collected before `remove_before` that the ledger holds, byte for byte, are removed from the spools; None removes
+    nothing. RequestError for a server that is not in the fleet; ChillError when the ledger is not writable.
     """
     chosen = [fleet.server(name) for name in dict.fromkeys(servers)] or list(fleet.servers.values())
-    new = 0
+    new = removed = 0
     refused: list[Problem] = []
     unreachable: list[str] = []
     with locked(fleet.ledger), ThreadPoolExecutor(AT_ONCE) as pool:
-        fetches = pool.map(lambda server: _fetch(rsync_command(fleet, server), _staging(fleet, server)), chosen)
-        for server, failure in zip(chosen, fetches, strict=True):
-            # What arrived before a connection broke is whole: rsync gives a file its name last.
-            accepted = accept(_staging(fleet, server), fleet.ledger, server.name)
+        visit = partial(_visit, fleet, Held(folded_names(fleet.ledger), forgotten_years(fleet)), remove_before)
+        for server, fetched in zip(chosen, pool.map(visit, chosen), strict=True):
+            accepted = accept(fetched.files, fleet.ledger)
+            problems = _shortened([*fetched.refused, *accepted.refused], server.name)
             new += len(accepted.files)
-            refused += accepted.refused
-            if failure:
+            removed += fetched.removed
+            refused += problems
+            if fetched.failure:
                 unreachable.append(server.name)
-            report(_line(server, accepted, failure))
-        shutil.rmtree(fleet.ledger / STAGING, ignore_errors=True)
-    if refused:
-        raise PartlyDone(
-            _refusal(new, refused, unreachable), "these files stay on their servers; correct and pull again"
-        )
-    return PullResult(new, tuple(unreachable))
+            else:
+                # Kept after a failure: the next pull goes on from it.
+                shutil.rmtree(_staging(fleet, server), ignore_errors=True)
+            report(_line(server, len(accepted.files), fetched, problems))
+        if not unreachable:
+            shutil.rmtree(fleet.ledger / STAGING, ignore_errors=True)
+    return PullResult(new, removed, unreachable, refused)
 
 
-def _line(server: Server, accepted: Accepted, failure: str) -> str:
-    news = f"{len(accepted.files)} new file{'' if len(accepted.files) == 1 else 's'}"
-    if accepted.refused:
-        news += f", {len(accepted.refused)} problems"
-    return f"{server.name}: {failure}; {news}" if failure else f"{server.name}: {news}"
+def _line(server: Server, new: int, fetched: Fetched, problems: Sequence[Problem]) -> str:
+    news = [f"{new} new file{'' if new == 1 else 's'}"]
+    if problems:
+        news.append(f"{len(problems)} problem{'' if len(problems) == 1 else 's'}")
+    if fetched.removed:
+        news.append(f"{fetched.removed} removed from its spool")
+    if fetched.forgotten:
+        news.append(f"{fetched.forgotten} of forgotten years left where they are")
+    return f"{server.name}: {f'{fetched.failure}; ' if fetched.failure else ''}{', '.join(news)}"
 
 
-def _refusal(new: int, refused: Sequence[Problem], unreachable: Sequence[str]) -> str:
-    lines = [
-        f"{new} files were added to the ledger; these were not taken:",
-        *(str(problem) for problem in refused),
-    ]
-    if unreachable:
-        lines.append(f"did not answer: {', '.join(unreachable)}")
-    return "\n".join(lines)
+def _shortened(problems: Sequence[Problem], server: str) -> Sequence[Problem]:
+    if len(problems) <= PROBLEMS_SHOWN:
+        return problems
+    rest = Problem(server, f"and {len(problems) - PROBLEMS_SHOWN} more files are wrong", "correct those above first")
+    return [*problems[:PROBLEMS_SHOWN], rest]
 
 
 def _staging(fleet: Fleet, server: Server) -> Path:
     return fleet.ledger / STAGING / server.name
 
 
-def rsync_command(fleet: Fleet, server: Server) -> list[str]:
-    """The command that copies a server's spool into its staging directory, leaving out what the ledger
-    has already.
-
-    The server variable `meter_spool` names another spool than /var/spool/chill-meter.
-    """
-    host = f"[{server.address}]" if ":" in server.address else server.address
-    spool = str(server.variables.get("meter_spool", SPOOL)).rstrip("/")
-    years = sorted((path for path in fleet.ledger.glob("[0-9][0-9][0-9][0-9]")), reverse=True)[:YEARS_COMPARED]
-    return [
-        "rsync",
-        "--dirs",
-        "--times",
-        # Same name, size and time is not yet the same content.
-        "--checksum",
-        "--protect-args",
-        f"--timeout={SILENCE_SECONDS}",
-        f"--rsh={shlex.join(ssh_command(fleet, server))}",
-        *(f"--compare-dest={path.resolve()}" for path in years),
-        "--exclude=.*",
-        "--include=*.csv",
-        "--exclude=*",
-        f"{ssh_user(server)}@{host}:{spool}/",
-        f"{_staging(fleet, server)}/",
-    ]
+def _visit(fleet: Fleet, there: Held, remove_before: datetime | None, server: Server) -> Fetched:
+    """Everything that needs the network: list, sort, copy, compare checksums, remove. Writes in staging alone."""
+    listing = list_spool(list_command(fleet, server))
+    found = sort_spool(listing.digests, fleet.ledger, there, server.name)
+    fetched = Fetched(refused=list(found.refused), forgotten=found.forgotten, failure=listing.failure)
+    if found.wanted:
+        staging = _staging(fleet, server)
+        staging.mkdir(parents=True, exist_ok=True)
+        names = [str(name) for name in found.wanted]
+        broken = copy_files(copy_command(fleet, server, staging), names)
+        fetched.failure = fetched.failure or broken
+        for name, digest in found.wanted.items():
+            _compare(LedgerFile(staging / str(name), name, f"{server.name}:{name}"), digest, fetched, bool(broken))
+    if remove_before and not fetched.failure:
+        old = [str(name) for name in found.held if name.collected_at < remove_before]
+        if old:
+            fetched.failure = remove_files(remove_command(fleet, server), old)
+            fetched.removed = 0 if fetched.failure else len(old)
+    return fetched
 
 
-def ssh_command(fleet: Fleet, server: Server) -> list[str]:
-    """The remote shell: it never asks, neither for a password nor about an unknown host key."""
-    return ["ssh", *ssh_options(fleet, server)]
-
-
-def _fetch(command: Sequence[str], staging: Path) -> str:
-    """Run the copy; empty when it was done, else why not."""
-    staging.mkdir(parents=True, exist_ok=True)
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
+def _compare(file: LedgerFile, digest: str, fetched: Fetched, broken: bool) -> None:
+    """Note a copied file as fetched only when it has the content that the server told."""
+    if file.path.is_file() and not file.path.is_symlink() and file_digest(file.path) == digest:
+        fetched.files.append(file)
+    elif not broken:
+        file.path.unlink(missing_ok=True)
+        fetched.refused.append(
+            Problem(
+                file.place,
+                "is not what the server listed: its SHA-256 differs",
+                "pull again; the ledger has none of it",
+            )
         )
-    except FileNotFoundError:
-        raise ChillError("rsync is not installed here", "apt install rsync openssh-client") from None
-    if done.returncode in (0, _VANISHED):
-        return ""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    # ssh explains itself first and rsync then complains of the closed connection.
-    reason = lines[0].strip() if lines else f"rsync ended with status {done.returncode}"
-    return f"{'its spool could not be read' if done.returncode == _PARTIAL else 'did not answer'}: {reason}"
 
 
-def accept(staging: Path, ledger: Path, server: str) -> Accepted:
-    """Move the complete, sound files of one server from `staging` into the ledger. The ledger's lock must
-    be held.
-
-    The users of a run go first, so that its samples are never there without them. A file of which the
-    ledger has another version, that breaks the format, or that is of another server is refused and stays
-    in `staging`.
-    """
-    files: list[Path] = []
+def sort_spool(digests: Mapping[str, str], ledger: Path, there: Held, server: str) -> Sorted:
+    """What to do with each file of a server's spool. `digests`: SHA-256 by name, as the server told."""
+    wanted: dict[FileName, str] = {}
+    held: list[FileName] = []
     refused: list[Problem] = []
-    runs: dict[str, list[LedgerFile]] = {}
-    for path in sorted(staging.glob("*.csv")):
-        if path.name.startswith("."):
-            continue
-        name = FileName.parse(path.name)
-        place = f"{server}:{path.name}"
+    forgotten = 0
+    # The two files of a run stay in the spool together, or go together.
+    open_runs: set[tuple[date, datetime]] = set()
+    for text, digest in sorted(digests.items()):
+        name = FileName.parse(text)
+        place = f"{server}:{printable(text)}"
         if name is None:
-            refused.append(Problem(place, "is not the name of a samples or users file"))
+            refused.append(Problem(place, "is not the name of a samples or users file", MOVE_IT))
         elif name.server != server:
-            refused.append(Problem(place, f"is named after {name.server}, but comes from {server}"))
+            message = f"is named after {printable(name.server)}, but comes from {server}"
+            refused.append(Problem(place, message, "correct `server` in /etc/chill/meter.toml, or the inventory"))
+        elif name.day.year in there.forgotten:
+            # It would bring people back who were to be forgotten.
+            forgotten += 1
         else:
-            file = LedgerFile(path, name, place)
-            runs.setdefault(file.run, []).append(file)
-    for run in runs.values():
-        moved, problems = _accept_run(run, ledger)
-        files += moved
-        refused += problems
-    return Accepted(files, refused)
+            ours = _digest(ledger, there.folded, name)
+            if ours == digest:
+                held.append(name)
+                continue
+            open_runs.add((name.day, name.collected_at))
+            if ours is None:
+                wanted[name] = digest
+            else:
+                refused.append(conflict(place, f"{ledger.name}/{name.day.year:04d}/"))
+    return Sorted(wanted, [name for name in held if (name.day, name.collected_at) not in open_runs], refused, forgotten)
 
 
-def _accept_run(run: Sequence[LedgerFile], ledger: Path) -> tuple[list[Path], list[Problem]]:
-    by_kind = {file.name.kind: file for file in run}
-    samples = by_kind.get("samples") or _in_ledger(run[0], ledger, "samples")
-    users = by_kind.get("users") or _in_ledger(run[0], ledger, "users")
-    problems = [problem for file in run for problem in _conflict(file, ledger)]
-    problems += _problems(read_samples(samples) if samples else None, read_users(users) if users else None)
-    if problems:
-        return [], problems
-    if samples is None:
-        # The server writes users first: the samples come with a later pull, and the users with them.
-        return [], []
-    return list(_move(filter(None, (by_kind.get("users"), by_kind.get("samples"))), ledger)), []
-
-
-def _in_ledger(like: LedgerFile, ledger: Path, kind: FileKind) -> LedgerFile | None:
-    name = replace(like.name, kind=kind)
+def _digest(ledger: Path, folded: Mapping[FileName, str], name: FileName) -> str | None:
+    """The SHA-256 of the ledger's file of that name, also when a compaction took it in; None when there is none."""
     path = home(ledger, name.day, str(name))
-    return LedgerFile(path, name, f"{ledger.name}/{path.parent.name}/{path.name}") if path.exists() else None
-
-
-def _conflict(file: LedgerFile, ledger: Path) -> Iterator[Problem]:
-    target = home(ledger, file.name.day, file.path.name)
-    if target.exists() and not filecmp.cmp(file.path, target, shallow=False):
-        message = f"differs from the file of that name in {ledger.name}/{target.parent.name}/, which stays"
-        yield Problem(file.place, message, "a file never changes once written: find out which of the two is genuine")
-
-
-def _problems(samples: SamplesFile | None, users: UsersFile | None) -> list[Problem]:
-    """What is wrong with the files of one run; whether they agree is asked only when each is sound by
-    itself.
-    """
-    found = [*(samples.problems if samples else ()), *(users.problems if users else ())]
-    if not found and samples:
-        found += pair_problems(samples, users)
-    return found
-
-
-def _move(files: Iterable[LedgerFile], ledger: Path) -> Iterator[Path]:
-    for file in files:
-        target = home(ledger, file.name.day, file.path.name)
-        if target.exists():
-            # The very same bytes, as was seen before.
-            file.path.unlink()
-            continue
-        publish(file.path, target)
-        yield target
+    return file_digest(path) if path.is_file() else folded.get(name)

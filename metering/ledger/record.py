@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from metering.ledger.files import home, list_files, locked, publish
+from metering.ledger.files import folded_names, home, list_files, locked, publish
 from metering.samples import MANUAL, METRICS, FileName, Sample, write_samples
 from provision.errors import RequestError
 from provision.fleet import Fleet
@@ -28,7 +28,7 @@ def record(fleet: Fleet, slug: str, metric: str, value: int, day: date, note: st
     if day > now.astimezone(ZoneInfo(fleet.settings.timezone)).date():
         raise RequestError(f"--day: {day} is in the future", "give the day to which the value belongs")
     with locked(fleet.ledger):
-        collected_at = _moment(fleet.ledger, now)
+        collected_at = next_moment(fleet.ledger, now)
         name = str(FileName(day, MANUAL, collected_at, "samples"))
         target = home(fleet.ledger, day, name)
         staged = fleet.ledger / f".{name}"
@@ -53,8 +53,9 @@ def _check(metric: str, value: int, note: str) -> None:
         raise RequestError("--note: has characters that cannot be printed", "give one line of text")
 
 
-def _moment(ledger: Path, now: datetime) -> datetime:
+def next_moment(ledger: Path, now: datetime) -> datetime:
     """A `collected_at` that is later than that of any earlier record, also when the clock went back."""
     moment = now.astimezone(UTC).replace(microsecond=0)
-    earlier = [file.name.collected_at for file in list_files(ledger)[0] if file.name.server == MANUAL]
+    names = [*(file.name for file in list_files(ledger)[0]), *folded_names(ledger)]
+    earlier = [name.collected_at for name in names if name.server == MANUAL]
     return max([moment, *(taken + timedelta(seconds=1) for taken in earlier)])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from metering.ledger.files import MOVE_IT, LedgerFile
-from metering.samples import SAMPLES_HEADER, USERS_HEADER, FileKind, Sample, iso_time, parse_sample
+from metering.samples import SAMPLES_HEADER, USERS_HEADER, FileKind, Sample, iso_time, parse_iso_time, parse_sample
 from provision.errors import Problem
 
 HEADERS: Mapping[FileKind, tuple[str, ...]] = {"samples": SAMPLES_HEADER, "users": USERS_HEADER}
@@ -127,13 +127,21 @@ def _sample(cells: Sequence[str], file: LedgerFile) -> Sample:
     named = dict(zip(SAMPLES_HEADER, cells, strict=True))
     _check_day(named["day"], file)
     sample = parse_sample(named)
-    if not _TIME.fullmatch(named["collected_at"]) or iso_time(sample.collected_at) != named["collected_at"]:
+    if not is_time(named["collected_at"]):
         raise ValueError(f"collected_at is {named['collected_at']!r}, expected 2026-11-23T00:15:00Z")
     if sample.source != file.name.server:
         raise ValueError(f"source is {sample.source!r}, the file's name says {file.name.server!r}")
     if not sample.instance:
         raise ValueError("instance is empty")
     return sample
+
+
+def is_time(text: str) -> bool:
+    """Whether `text` is a moment as cells have it, such as 2026-11-23T00:15:00Z."""
+    try:
+        return bool(_TIME.fullmatch(text)) and iso_time(parse_iso_time(text)) == text
+    except ValueError:
+        return False
 
 
 def _check_day(day: str, file: LedgerFile) -> None:

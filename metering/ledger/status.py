@@ -1,23 +1,26 @@
-"""What `chill-meter status` shows: for each instance and metric the last sample, what is missing, and why."""
+"""What the ledger holds of each instance and metric: the last sample, the last days, what is missing and why."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from metering.ledger.coverage import DAILY, Coverage, DayRange, coverage
-from metering.ledger.store import Ledger, open_ledger
+from metering.ledger.digest import Figures, MonthFigures, month_of, read_figures
+from metering.ledger.quota import Quota, quotas
 from metering.samples import METRICS
-from provision.fleet import Fleet
+from provision.errors import Problem
+from provision.fleet import Fleet, Instance
 
-GAPS_SHOWN = 3
+# As many as fit beside the other columns of a terminal.
+DAYS_SHOWN = 30
+
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,36 +33,90 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class MetricStatus:
-    """The state of one metric of one instance: its coverage of the year so far, and its last failure.
+    """The state of one metric of one instance: its coverage of the year so far, its last failure, its quota.
 
-    `missing`: days are expected and have no sample. A metric that never had a row is "not collected",
-    which is a choice of the server's configuration, unless nothing at all of the instance is collected.
+    `missing`: days are expected and have no sample. A metric that never had a row is "not collected", which is a choice
+    of the server's configuration, unless nothing at all of the instance is collected. `recent` are the values of the
+    last DAYS_SHOWN days, None where there is none; `lacking` says of each whether it should be there and is not.
     """
 
     coverage: Coverage
     failure: Failure | None
     missing: bool
+    recent: Sequence[int | None]
+    lacking: Sequence[bool]
+    quota: Quota | None
 
 
-def status(fleet: Fleet, today: date) -> list[MetricStatus]:
-    """The state of every instance of the fleet, over the year of yesterday until yesterday. `today` in
-    the fleet's time zone.
+@dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """The state of every instance and metric, in the order of instances and METRICS, until the day `until`; `problems`:
+    tariffs of which no quota could be read.
+    """
+
+    until: date
+    rows: Sequence[MetricStatus]
+    problems: Sequence[Problem]
+
+    @property
+    def missing(self) -> bool:
+        """Whether any sample that should be there is not."""
+        return any(row.missing for row in self.rows)
+
+
+def status(fleet: Fleet, today: date) -> FleetStatus:
+    """The state of every instance of the fleet, over the year of yesterday until yesterday. `today` in the fleet's time
+    zone.
 
     InvalidFiles when files of the ledger break the format.
     """
-    yesterday = today - timedelta(days=1)
-    ledger = open_ledger(fleet.ledger, [yesterday.year])
+    with _no_collection():
+        return _status(fleet, today - _DAY)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Millions of small values are made, none of them in a cycle: looking for cycles would take a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _status(fleet: Fleet, until: date) -> FleetStatus:
+    days = [until - _DAY * back for back in reversed(range(DAYS_SHOWN))]
+    recent_months = {month_of(day) for day in days}
+    of_year = [f"{until.year:04d}-{month:02d}" for month in range(1, 13)]
+    figures = read_figures(fleet.ledger, {*of_year, *recent_months}, recent_months)
+    this_year = _of_year(figures, until.year)
     expected = {
-        slug: expected_days(instance.contract.starts, instance.contract.ends, yesterday)
+        slug: expected_days(instance.contract.starts, instance.contract.ends, until)
         for slug, instance in fleet.instances.items()
     }
-    covered = coverage(ledger, expected)
-    failures = _failures(ledger)
+    covered = coverage(this_year, expected)
+    found, problems = quotas(fleet, until, this_year)
     silent = {slug for slug in expected if not any(covered[slug, metric].collected for metric in DAILY)}
-    return [
-        MetricStatus(found, failures.get(key), bool(found.gaps) and (found.collected or key[0] in silent))
-        for key, found in covered.items()
-    ]
+    named = [(month_of(day), day.day) for day in days]
+    rows = []
+    for key, one in covered.items():
+        missing = bool(one.gaps) and (one.collected or key[0] in silent)
+        recent = _recent(figures.get(key, {}), named)
+        wanted = _expected_of(fleet.instances[key[0]], days) if missing else ()
+        lacking = [wanted and value is None for wanted, value in zip(wanted, recent, strict=True)] if missing else ()
+        failure = _failure(this_year.get(key, {}))
+        rows.append(MetricStatus(one, failure, missing, recent, lacking, found.get(key)))
+    return FleetStatus(until, rows, problems)
+
+
+def _of_year(figures: Figures, year: int) -> Figures:
+    prefix = f"{year:04d}-"
+    return {
+        key: {month: one for month, one in months.items() if month.startswith(prefix)}
+        for key, months in figures.items()
+    }
 
 
 def expected_days(starts: date, ends: date | None, until: date) -> DayRange | None:
@@ -69,72 +126,41 @@ def expected_days(starts: date, ends: date | None, until: date) -> DayRange | No
     return DayRange(first, last) if first <= last else None
 
 
-def _failures(ledger: Ledger) -> Mapping[tuple[str, str], Failure]:
-    failed = ledger.failures
-    unmended = failed.anti_join(ledger.samples, ["day", "instance", "metric"])
-    last = unmended.group_by(["instance", "metric"]).agg(
-        day=unmended.day.max(),
-        note=unmended.note.argmax(unmended.day.cast("string").concat(unmended.collected_at)),
-    )
-    return {(row["instance"], row["metric"]): Failure(row["day"], row["note"]) for row in ledger.fetch(last)}
+def _expected_of(instance: Instance, days: Sequence[date]) -> Sequence[bool]:
+    starts, ends = instance.contract.starts, instance.contract.ends or date.max
+    return [starts <= day <= ends for day in days]
 
 
-def missing(rows: Sequence[MetricStatus]) -> bool:
-    """Whether any sample that should be there is not."""
-    return any(row.missing for row in rows)
+def _recent(months: Mapping[str, MonthFigures], days: Sequence[tuple[str, int]]) -> Sequence[int | None]:
+    """The value of each day, given as month and day of the month; None where there is no sample."""
+    values = {
+        (name, day): value
+        for name, month in months.items()
+        if month.values
+        for day, value in zip(_numbers(month.days), month.values, strict=True)
+    }
+    return [values.get(day) for day in days]
 
 
-def render(rows: Sequence[MetricStatus], console: Console) -> None:
-    """Print the rows as a table."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("instance", "metric", "last sample"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("days", justify="right", no_wrap=True)
-    table.add_column("missing", overflow="fold")
-    previous = ""
-    for row in rows:
-        found = row.coverage
-        shown = "" if found.instance == previous else found.instance
-        previous = found.instance
-        table.add_row(Text(shown), Text(found.metric), *_figures(found), _missing_text(row))
-    console.print(table)
+@cache
+def _numbers(bits: int) -> Sequence[int]:
+    """The days whose bits are set. Of a fleet's months, most are the same."""
+    return [day for day in range(1, 32) if bits >> (day - 1) & 1]
 
 
-def _figures(found: Coverage) -> tuple[str, str, str]:
-    day = found.last_day.isoformat() if found.last_day else "-"
-    value = "-" if found.last_value is None else f"{found.last_value:,}".replace(",", " ")
-    return day, value, f"{found.days_sampled}/{found.days_expected}" if found.expected else "-"
+def _failure(months: Mapping[str, MonthFigures]) -> Failure | None:
+    last = max((month for month in months if months[month].failed), default=None)
+    if last is None:
+        return None
+    return Failure(date(int(last[:4]), int(last[5:]), months[last].failed), months[last].note)
 
 
-def _missing_text(row: MetricStatus) -> Text:
-    found = row.coverage
-    if not found.collected:
-        word = "not recorded" if found.metric not in DAILY else "not collected"
-        return Text(word, style="red" if row.missing else "dim")
-    parts = [str(gap) for gap in found.gaps[-GAPS_SHOWN:]]
-    if len(found.gaps) > GAPS_SHOWN:
-        earlier = found.gaps[:-GAPS_SHOWN]
-        parts.insert(0, f"{sum(len(gap) for gap in earlier)} days before {found.gaps[-GAPS_SHOWN].first},")
-    text = " ".join(parts)
-    if row.failure:
-        text += f"{' ' if text else ''}(failed on {row.failure.day}: {_printable(row.failure.note)})"
-    return Text(text, style="red" if row.missing else "")
+def to_plain(status: FleetStatus) -> list[dict[str, Any]]:
+    """For JSON: one object per instance and metric. Days as ISO 8601; null where there is nothing."""
+    return [_plain(row, status.until) for row in status.rows]
 
 
-def _printable(note: str) -> str:
-    """A note without what could drive a terminal: it was written on a server."""
-    return "".join(character if character.isprintable() else " " for character in note)
-
-
-def to_json(rows: Sequence[MetricStatus]) -> str:
-    """The rows as a JSON array, one object per instance and metric. Days as ISO 8601; null where there is
-    nothing.
-    """
-    return json.dumps([_plain(row) for row in rows], indent=2, ensure_ascii=False)
-
-
-def _plain(row: MetricStatus) -> dict[str, Any]:
+def _plain(row: MetricStatus, until: date) -> dict[str, Any]:
     found = row.coverage
     return {
         "instance": found.instance,
@@ -148,4 +174,17 @@ def _plain(row: MetricStatus) -> dict[str, Any]:
         "gaps": [{"first": gap.first.isoformat(), "last": gap.last.isoformat()} for gap in found.gaps],
         "failure": {"day": row.failure.day.isoformat(), "note": row.failure.note} if row.failure else None,
         "missing": row.missing,
+        "recent": {"until": until.isoformat(), "values": list(row.recent)},
+        "quota": quota_to_plain(row.quota) if row.quota else None,
+    }
+
+
+def quota_to_plain(quota: Quota) -> dict[str, Any]:
+    """For JSON: a quota of a year, in the metric's unit."""
+    return {
+        "year": quota.year,
+        "included": quota.included,
+        "used": quota.used,
+        "percent": quota.percent,
+        "marks": list(quota.marks),
     }

@@ -2,64 +2,80 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
-from calendar import monthrange
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
-from functools import cached_property
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import ibis
+import pyarrow as pa
 from ibis.expr import types as ir
 
-from metering.ledger import checks, resolution
-from metering.ledger.condense import Condensed, condense
-from metering.ledger.files import MOVE_IT, LedgerFile, list_files
-from metering.ledger.rows import HEADERS, pair_problem, read_samples, read_users
+from metering.ledger import resolution
+from metering.ledger.engines import DUCKDB, make_engine
+from metering.ledger.files import LedgerFile, list_files
+from metering.ledger.monthly import KINDS, MonthFiles, by_month, read_month, write_rows
+from metering.ledger.months import Hold, Month, Vanished, list_months
+from metering.ledger.scratch import Scratch
+from metering.ledger.settle import ADDENDS, COUNTS, SAMPLES, USERS
 from metering.samples import FileKind
-from provision.errors import InvalidFiles, Problem
+from provision.errors import ChillError, InvalidFiles, Problem
 
-# Files at fault that are read again to say what is wrong in them; the rest is only counted.
-EXAMINED = 50
-# The engine spills to disk above this, so that a big fleet needs no big machine.
-MEMORY = "1GB"
-# Rows of whole months that are checked by one query.
-CHECKED_AT_ONCE = 5_000_000
+# How often a ledger is listed anew because a compaction took files away meanwhile.
+ATTEMPTS = 5
+# Inside the ledger; hidden, so not part of it.
+READING = ".reading"
 
 
 class Ledger:
     """A ledger as it stood when it was opened. Its tables can only be had when the files keep the format.
 
-    The engine's own files lie in a private temporary directory, which goes when the ledger is no longer used.
+    What is not compacted is condensed into Parquet files in a private temporary directory, which goes when the ledger
+    is no longer used. Compacted months are read where they lie, and stay there as long.
     """
 
-    def __init__(self, directory: Path, files: Sequence[LedgerFile], found: Sequence[Problem]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        files: Sequence[LedgerFile],
+        found: Sequence[Problem],
+        compacted: Sequence[Month] = (),
+        engine: str = DUCKDB,
+    ) -> None:
         self.directory = directory
-        self._files = {(file.run, file.name.kind): file for file in files}
-        self._scratch = Path(tempfile.mkdtemp(prefix="chill-ledger-"))
-        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
-        self._connection = _connect(self._scratch)
-        # Users without the samples that count them belong to a run that has not arrived whole.
-        whole = [f for f in files if f.name.kind == "samples" or (f.run, "samples") in self._files]
-        condensed = condense(whole, self._scratch)
-        self._found = [*found, *condensed.problems]
-        self._lengths = condensed.lengths
-        self.rows = self._table("samples", condensed)
-        self._user_rows = self._table("users", condensed)
+        self._held = Hold(compacted)
+        # Engines on other machines see the ledger, but not where this machine has its temporary files.
+        self._scratch = Scratch(None if engine == DUCKDB or not directory.is_dir() else directory / READING)
+        self._engine = make_engine(engine, self._scratch.path)
+        self._problems = [*found, *(problem for month in compacted for problem in month.problems())]
+        self._places: dict[str, str] = {}
+        self._paths: dict[FileKind, list[Path]] = {"samples": [], "users": []}
+        # Without its lists and checksums nothing is known of a compacted month.
+        for month in by_month(files, [] if self._problems else compacted):
+            self._take(month)
+        self.rows = self._table("samples", SAMPLES.insert(0, ADDENDS))
+        self._user_rows = self._table("users", USERS.insert(0, COUNTS))
 
-    def _table(self, kind: FileKind, condensed: Condensed) -> ir.Table:
-        if condensed.paths[kind]:
-            return self._connection.read_parquet(condensed.paths[kind], table_name=kind)
-        schema = {"run": "string", "date": "date"} | dict.fromkeys(HEADERS[kind], "string")
-        return self._connection.create_table(kind, schema=ibis.schema(schema), temp=True)
+    def _take(self, month: MonthFiles) -> None:
+        """Note the Parquet files of a month, made here unless all of it is compacted."""
+        self._places |= {file.run: file.place for file in month.files if file.name.kind == "samples"}
+        if month.compacted and not month.files:
+            for kind in KINDS:
+                self._paths[kind].append(month.compacted.parquet(kind))
+            return
+        settled = read_month(month)
+        self._problems += settled.problems
+        for kind, table in settled.tables.items():
+            if table.num_rows:
+                path = self._scratch.path / f"{month.month}.{kind}.parquet"
+                write_rows(table, path)
+                self._paths[kind].append(path)
+
+    def _table(self, kind: FileKind, schema: pa.Schema) -> ir.Table:
+        return self._engine.table(ibis.util.gen_name(kind), self._paths[kind], schema)
 
     def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
         """Run an expression over this ledger's tables: its rows, as plain Python values by column name."""
-        rows: list[dict[str, Any]] = self._connection.to_pyarrow(expression).to_pylist()
-        return rows
+        return self._engine.fetch(expression)
 
     @property
     def samples(self) -> ir.Table:
@@ -73,7 +89,7 @@ class Ledger:
     @property
     def users(self) -> ir.Table:
         """Who was active: day, instance, user (a pseudonym), distinct. InvalidFiles as with `samples`."""
-        return self.user_days.distinct()
+        return self.user_days.select("day", "instance", "user").distinct()
 
     @property
     def user_days(self) -> ir.Table:
@@ -81,7 +97,7 @@ class Ledger:
         people.
         """
         self._require_sound()
-        return resolution.counting_users(self.rows, self._user_rows)
+        return resolution.counting_users(self._user_rows)
 
     @property
     def failures(self) -> ir.Table:
@@ -90,13 +106,11 @@ class Ledger:
         """
         self._require_sound()
         failed = self.rows.filter(self.rows.status == "failed")
-        return failed.select("instance", "metric", "collected_at", "note", day=failed.date)
+        return failed.select("instance", "metric", "collected_at", "note", "day")
 
     def _require_sound(self) -> None:
-        if self._format_problems:
-            raise InvalidFiles(
-                self._format_problems, f"nothing is computed from {self.directory} until this is put right"
-            )
+        if self._problems:
+            raise InvalidFiles(self._problems, f"nothing is computed from {self.directory} until this is put right")
 
     def problems(self, known: Collection[str] | None = None) -> list[Problem]:
         """Everything wrong with the files, each with file and line.
@@ -104,94 +118,37 @@ class Ledger:
         With `known`, the slugs of the fleet, samples of any other instance are a problem as well.
         """
         unknown = [] if known is None else list(self._unknown_instances(set(known)))
-        return [*self._format_problems, *unknown]
-
-    @cached_property
-    def _format_problems(self) -> list[Problem]:
-        problems = [*self._found]
-        for rows, users in self._parts():
-            wrong: list[tuple[str, FileKind]] = [
-                (row["run"], "samples") for row in self.fetch(checks.wrong_sample_runs(rows).order_by("run"))
-            ]
-            wrong += [(row["run"], "users") for row in self.fetch(checks.wrong_user_runs(users).order_by("run"))]
-            problems += [*self._examined(wrong), *self._repeated(rows, {run for run, _ in wrong})]
-            # Files that were left out cannot be compared with the ones beside them.
-            if not problems:
-                problems += self._contradicted(rows, users)
-        return problems
-
-    def _parts(self) -> Iterator[tuple[ir.Table, ir.Table]]:
-        """The samples and users rows of some months at a time: every check lies within a day, and memory is finite."""
-        months: list[str] = []
-        for month in sorted(self._lengths):
-            if months and sum(self._lengths[m] for m in (*months, month)) > CHECKED_AT_ONCE:
-                yield self._of_months(months[0], months[-1])
-                months = []
-            months.append(month)
-        if months:
-            yield self._of_months(months[0], months[-1])
-
-    def _of_months(self, first: str, last: str) -> tuple[ir.Table, ir.Table]:
-        begin, end = date.fromisoformat(f"{first}-01"), date.fromisoformat(f"{last}-01")
-        end = end.replace(day=monthrange(end.year, end.month)[1])
-        rows, users = (table.filter(table.date.between(begin, end)) for table in (self.rows, self._user_rows))
-        return rows, users
-
-    def _examined(self, wrong: Sequence[tuple[str, FileKind]]) -> Iterator[Problem]:
-        for key in wrong[:EXAMINED]:
-            file = self._files[key]
-            found = (read_samples(file) if file.name.kind == "samples" else read_users(file)).problems
-            yield from found or [Problem(file.place, "breaks the format", MOVE_IT)]
-        if len(wrong) > EXAMINED:
-            rest = f"{len(wrong) - EXAMINED} more files break the format"
-            yield Problem(str(self.directory), rest, "correct those above first")
-
-    def _repeated(self, rows: ir.Table, told: Collection[str]) -> Iterator[Problem]:
-        for row in self.fetch(checks.repeated_samples(rows).order_by(["other", "instance", "metric"])):
-            if row["one"] == row["other"]:
-                if row["one"] not in told:
-                    told = {*told, row["one"]}
-                    yield from read_samples(self._files[row["one"], "samples"]).problems
-            else:
-                place, first = (self._files[row[run], "samples"].place for run in ("other", "one"))
-                what = f"{row['instance']} {row['metric']}"
-                yield Problem(place, f"{what} was collected at {row['collected_at']}, as in {first}", MOVE_IT)
-
-    def _contradicted(self, rows: ir.Table, users: ir.Table) -> Iterator[Problem]:
-        found = checks.contradicted_counts(rows, users).order_by(["run", "instance"])
-        for row in self.fetch(found):
-            value = None if row["value"] is None else int(row["value"])
-            present = (row["run"], "users") in self._files
-            place = self._files[row["run"], "samples"].place
-            yield from pair_problem(place, row["instance"], value, row["people"], present)
+        return [*self._problems, *unknown]
 
     def _unknown_instances(self, known: Collection[str]) -> Iterator[Problem]:
-        tables: Mapping[FileKind, ir.Table] = {"samples": self.rows, "users": self._user_rows}
-        for kind, table in tables.items():
-            named = checks.instances(table)
-            # An empty name breaks the format, and is told as such.
-            for row in self.fetch(named.filter(~named.instance.isin(["", *sorted(known)])).order_by("instance")):
-                place = self._files[row["run"], kind].place
-                more = f" (and in {row['runs'] - 1} more files)" if row["runs"] > 1 else ""
-                hint = "add inventory/instances/<slug>.yml for it, or move its files out of the ledger"
-                yield Problem(place, f"{row['instance']!r} is not an instance of this fleet{more}", hint)
+        # The users of an instance without samples are a contradiction already.
+        named = {row["instance"] for row in self.fetch(self.rows.select("instance").distinct())}
+        unknown = sorted(named - {*known})
+        if not unknown:
+            return
+        rows = self.rows.filter(self.rows.instance.isin(unknown))
+        found = rows.group_by("instance").agg(run=rows.run.min(), runs=rows.run.nunique())
+        for row in self.fetch(found.order_by("instance")):
+            month = f"{self.directory.name}/{row['run'][:4]}/{row['run'][:7]}"
+            place = self._places.get(row["run"], f"{month}: {row['run']}")
+            more = f" (and in {row['runs'] - 1} more files)" if row["runs"] > 1 else ""
+            hint = "add inventory/instances/<slug>.yml for it, or move its files out of the ledger"
+            yield Problem(place, f"{row['instance']!r} is not an instance of this fleet{more}", hint)
 
 
-def _connect(scratch: Path) -> Any:
-    """DuckDB in memory, without reaching for anything over the network."""
-    return ibis.duckdb.connect(
-        autoinstall_known_extensions=False,
-        autoload_known_extensions=False,
-        memory_limit=MEMORY,
-        preserve_insertion_order=False,
-        temp_directory=str(scratch),
-    )
-
-
-def open_ledger(path: Path, years: Iterable[int] | None = None) -> Ledger:
+def open_ledger(path: Path, years: Iterable[int] | None = None, engine: str = DUCKDB) -> Ledger:
     """Open the ledger in directory `path`: the files of `years`, or of all. An absent or empty one has no
     samples.
 
-    Problems in the files do not raise here: ask `problems`. ChillError when files cannot be read.
+    `engine` as in chill.toml. Problems in the files do not raise here: ask `problems`. ChillError when files cannot be
+    read, RequestError when the engine cannot run.
     """
-    return Ledger(path, *list_files(path, years))
+    wanted = None if years is None else list(years)
+    for _ in range(ATTEMPTS):
+        # Files first: a compaction removes them only when the month that holds their rows is there.
+        files, found = list_files(path, wanted)
+        try:
+            return Ledger(path, files, found, list_months(path, wanted)[0], engine)
+        except Vanished:
+            continue
+    raise ChillError(f"{path}: files go while it is read", "wait until chill-meter compact has ended")

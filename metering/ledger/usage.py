@@ -155,9 +155,10 @@ def users_by_month(users: ir.Table, windows: ir.Table) -> ir.Table:
     `users`: day, instance, user, all of one year, repeated or not. Each person becomes the set of months
     they were active in, as bits: one pass over the days counts every month and the year.
     """
-    month = (users.day.month() - 1).cast("int64")
-    bits = (ibis.literal(1, type="int64") << month).bit_or()
-    people = users.group_by(["instance", "user"]).agg(active=bits).inner_join(windows, "instance")
+    seen = users.select("instance", "user", month=(users.day.month() - 1).cast("int64")).distinct()
+    # Each month comes once, so the sum of its bits is their union, which not every engine can aggregate.
+    bits = (ibis.literal(1, type="int64") << seen.month).sum()
+    people = seen.group_by(["instance", "user"]).agg(active=bits.cast("int64")).inner_join(windows, "instance")
     months = {f"month_{month}": (people.active & _bit(month) != 0).sum() for month in MONTHS}
     return people.group_by("instance").agg(billed=(people.active & people.billed != 0).sum(), **months)
 

@@ -8,21 +8,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Final, ParamSpec
 
 from metering.samples import METRICS, ActiveUser, Sample
 from metering.server.application_log import ApplicationLog, source_name
 from metering.server.collectors import COLLECTORS, Collector
 from metering.server.config import Config
 from metering.server.errors import MeterError, SourceError
+from metering.server.failures import describe_mistake
+from metering.server.journal import read_mail_log
 from metering.server.logs import Reading, read_logs
 from metering.server.mailqueue import Senders
 from metering.server.plan import RETRY_DAYS, DayPlan, Known, plan
 from metering.server.postfix import SOURCE as POSTFIX
 from metering.server.postfix import PostfixLog
-from metering.server.pseudonyms import Pseudonyms
-from metering.server.run import Run
+from metering.server.pseudonyms import ForgottenYear, Pseudonyms
+from metering.server.run import Measured, Run
 from metering.server.spool import Spool
 from metering.server.state import Key, State, Written
+from metering.server.wopi import read_wopi_logs
+from metering.server.wopi import source_name as wopi_source_name
+
+# What a source's failure, or that of the run, is told by. Anything else is a mistake of ours.
+EXPECTED: Final = (SourceError, MeterError, OSError, sqlite3.Error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +120,31 @@ def _read_sources(
     if config.postfix and mails:
         report("reading the mail log")
         mail_log = PostfixLog(Senders(mails), config.postfix.internal_relays, config.timezone, state)
-        readings[POSTFIX] = read_logs(state, POSTFIX, config.postfix.logs, mail_log, now)
+        readings[POSTFIX] = _careful(read_mail_log, state, POSTFIX, config.postfix, mail_log, now)
     for slug, instance in sorted(config.instances.items()):
         if instance.logs:
             report(f"reading the log of {slug}")
             application_log = ApplicationLog(instance, config.timezone, pseudonyms)
-            readings[source_name(slug)] = read_logs(state, source_name(slug), instance.logs, application_log, now)
+            name = source_name(slug)
+            readings[name] = _careful(read_logs, state, name, instance.logs, application_log, now)
+        if instance.wopi:
+            report(f"reading Collabora's calls for {slug}")
+            name = wopi_source_name(slug)
+            readings[name] = _careful(read_wopi_logs, config, instance, instance.wopi, state, pseudonyms, now)
     return readings
+
+
+Given = ParamSpec("Given")
+
+
+def _careful(read: Callable[Given, Reading], *given: Given.args, **named: Given.kwargs) -> Reading:
+    """A reading of which a mistake of ours fails that source alone; the next run starts where the last commit was."""
+    try:
+        return read(*given, **named)
+    except EXPECTED:
+        raise
+    except Exception as mistake:
+        return Reading(describe_mistake(mistake))
 
 
 class _Writing:
@@ -164,7 +190,7 @@ class _Writing:
         basis = self._run.state.basis(key)
         source = self._run.config.server
         try:
-            measured = self._collectors[key.instance, key.metric].measure(key.day)
+            measured = self._ask(key)
         except SourceError as failure:
             self.failures.append((key, failure.reason))
             sample = Sample(
@@ -175,6 +201,17 @@ class _Writing:
             key.day, key.instance, key.metric, measured.value, "ok", source, self.collected_at, measured.note
         )
         return sample, Written("ok", measured.value, False, basis), measured.users
+
+    def _ask(self, key: Key) -> Measured:
+        if METRICS[key.metric] == "users" and key.day.year in self._run.pseudonyms.forgotten:
+            raise ForgottenYear(key.day.year)
+        try:
+            return self._collectors[key.instance, key.metric].measure(key.day)
+        except EXPECTED:
+            raise
+        except Exception as mistake:
+            # One collector's mistake takes none of the others down. Its text is not told: it may quote data.
+            raise SourceError(describe_mistake(mistake)) from None
 
     def _remembered(self, key: Key, failure: SourceError, basis: int) -> Written:
         """A value that was once good stays good: a later failure does not take it back, here or in the

@@ -5,6 +5,7 @@ Format: docs/metering.md, "meter.toml". Relative paths are taken from the direct
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,19 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from metering.server.errors import MeterError
+from metering.server.sms_patterns import DEFAULTS, SmsPattern, sms_of
+from metering.server.sources import (
+    ACTIVE_USERS,
+    AuditTrail,
+    Store,
+    Wopi,
+    active_users_of,
+    audit_trail_of,
+    credentials_of,
+    documents_of,
+    globs_of,
+    wopi_of,
+)
 from metering.server.table import Table
 
 DEFAULT_PATH = Path("/etc/chill/meter.toml")
@@ -36,12 +50,14 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Postfix:
-    """The mail server's logs (globs), and the relays (`address:port`) that are hops on this machine, not
-    deliveries.
+    """The mail server's logs (globs) or the systemd journal (of this system, unless another directory is named), and
+    the relays (`address:port`) that are hops on this machine, not deliveries.
     """
 
     logs: tuple[str, ...]
     internal_relays: frozenset[str]
+    journal: bool = False
+    journal_directory: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,12 @@ class Instance:
     logs: tuple[str, ...] = ()
     mail: Mail | None = None
     service_accounts: frozenset[str] = frozenset()
+    active_users: frozenset[str] = frozenset(ACTIVE_USERS)
+    audit_trail: AuditTrail = field(default_factory=AuditTrail)
+    stores: tuple[Store, ...] = ()
+    credentials: Path | None = None
+    wopi: Wopi | None = None
+    sms: tuple[SmsPattern, ...] = DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +120,10 @@ def _read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise MeterError(f"{path}: is not UTF-8 text", status=2) from None
     except tomllib.TOMLDecodeError as error:
-        raise MeterError(f"{path}: is not TOML: {error}", status=2) from None
+        # The parser quotes keys, which may be anything: of such a message only the place is told.
+        told, place = re.fullmatch(r"(.*?)( \(at .*\))?", str(error), re.DOTALL).groups("")  # type: ignore[union-attr]
+        reason = "a key or a table stands there twice" if told.startswith(("Duplicate", "Cannot")) else told
+        raise MeterError(f"{path}: is not TOML: {reason}{place}", status=2) from None
 
 
 def _zone(top: Table) -> ZoneInfo | None:
@@ -106,19 +131,22 @@ def _zone(top: Table) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, KeyError):
-        top.fault("timezone", f"{name!r} is not a time zone", "for example Europe/Brussels")
+        top.fault("timezone", "is not a time zone that this machine knows", "for example Europe/Brussels")
     return None
 
 
 def _postfix(table: Table, base: Path) -> Postfix:
-    if "journal" in table:
-        table.ignore("journal")
-        table.fault("journal", "reading the journal is not supported yet", "name log files in postfix.logs")
-    logs = _globs(table, "logs", base)
-    if not logs and table.clean("logs"):
-        table.fault("logs", "is missing", 'logs = ["/var/log/mail.log*"]')
+    journal = table.flag("journal", default=False)
+    directory = table.text("journal_directory", default="")
+    logs = globs_of(table, "logs", base)
+    if journal and logs:
+        table.fault("journal", "counts the same mails again that are in postfix.logs", "keep one of the two")
+    if directory and not journal:
+        table.fault("journal_directory", "is of no use without journal = true")
+    if not logs and not journal and table.clean("logs"):
+        table.fault("logs", "is missing", 'logs = ["/var/log/mail.log*"], or journal = true')
     relays = table.texts("internal_relays", pattern=r"\S+:\d{1,5}", example="127.0.0.1:10024")
-    return Postfix(logs, frozenset(relays))
+    return Postfix(logs, frozenset(relays), journal, base / directory if directory else None)
 
 
 def _instance(slug: str, table: Table, base: Path) -> Instance:
@@ -126,13 +154,10 @@ def _instance(slug: str, table: Table, base: Path) -> Instance:
     if dsn and "=" not in dsn and not dsn.startswith(("postgresql://", "postgres://")):
         # The value is not shown: it may hold a password.
         table.fault("dsn", "is not a PostgreSQL connection string", 'dsn = "postgresql:///chill_acme"')
-    documents = table.texts("documents")
-    for place in documents:
-        if "://" in place:
-            kind = place.split("://", 1)[0]
-            table.fault("documents", f"stores of the kind {kind}:// are not supported yet", "name local directories")
-    if table.texts("wopi_logs"):
-        table.fault("wopi_logs", "is not supported yet", "leave it empty and use `chill-meter record collabora_users`")
+    directories, stores = documents_of(table, base)
+    credentials = credentials_of(table, base, stores)
+    wopi = wopi_of(table, base)
+    logs = globs_of(table, "logs", base)
     mail = None
     if "mail" in table:
         who = table.table("mail")
@@ -143,12 +168,10 @@ def _instance(slug: str, table: Table, base: Path) -> Instance:
             senders=frozenset(sender.lower() for sender in senders),
         )
     accounts = frozenset(name.casefold() for name in table.texts("service_accounts"))
-    paths = tuple(base / place for place in documents)
-    return Instance(slug, dsn, paths, _globs(table, "logs", base), mail, accounts)
-
-
-def _globs(table: Table, key: str, base: Path) -> tuple[str, ...]:
-    return tuple(str(base / glob) for glob in table.texts(key))
+    sources = active_users_of(table, dsn, logs)
+    trail = audit_trail_of(table)
+    sms = sms_of(table)
+    return Instance(slug, dsn, directories, logs, mail, accounts, sources, trail, stores, credentials, wopi, sms)
 
 
 def _one_owner_each(top: Table, instances: Any) -> None:
@@ -160,4 +183,5 @@ def _one_owner_each(top: Table, instances: Any) -> None:
                 other = owners.setdefault((kind, identity), instance.slug)
                 if other != instance.slug:
                     key = f"instances.{instance.slug}.mail.{kind}"
-                    top.fault(key, f"{identity!r} is also that of {other}", "each belongs to one instance only")
+                    shown = identity if kind == "uids" else "one of these"
+                    top.fault(key, f"{shown} is also that of {other}", "each belongs to one instance only")

@@ -7,36 +7,20 @@ it was read. Device and inode numbers only decide between files that look alike.
 
 from __future__ import annotations
 
-import bz2
 import glob
-import gzip
 import hashlib
-import lzma
 import os
 import stat
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
+
+from metering.server.births import born
+from metering.server.logstreams import DAMAGED, LogError, open_log
 
 HEAD: Final = 4096
 TAIL: Final = 256
-# What reading a damaged compressed file raises.
-DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
-_ZSTANDARD = b"\x28\xb5\x2f\xfd"
-
-
-class LogError(Exception):
-    """A log file could not be read; the text says which and why, and nothing of its content.
-
-    `signature` is that of a file that is damaged for good: this is told once.
-    """
-
-    def __init__(self, text: str, signature: str = "") -> None:
-        super().__init__(text)
-        self.text = text
-        self.signature = signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +73,6 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def open_log(path: Path) -> tuple[IO[bytes], bool]:
-    """A log opened for reading its uncompressed bytes, and whether it was compressed (told by its content,
-    not its name).
-    """
-    stream = path.open("rb")
-    try:
-        magic = stream.read(6)
-        stream.seek(0)
-        if magic[:2] == b"\x1f\x8b":
-            return gzip.GzipFile(fileobj=stream), True  # type: ignore[return-value]
-        if magic[:3] == b"BZh":
-            return bz2.BZ2File(stream), True
-        if magic == b"\xfd7zXZ\x00":
-            return lzma.LZMAFile(stream), True
-    except BaseException:
-        stream.close()
-        raise
-    if magic[:4] == _ZSTANDARD:
-        stream.close()
-        raise LogError(f"{path} is compressed by zstd, which is not supported")
-    return stream, False
-
-
 def survey(patterns: Iterable[str]) -> tuple[list[PresentFile], list[LogError]]:
     """The log files that match the globs, each once whatever its names, and the reasons why some cannot be
     read.
@@ -145,19 +106,20 @@ def unreadable(path: Path, error: OSError) -> LogError:
 
 
 def _look(path: Path) -> PresentFile | None:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(path.stat().st_mode):
         return None
     stream, compressed = open_log(path)
     with stream:
+        # Of what was opened: the name may be that of another file by now.
+        status = os.fstat(stream.fileno())
         try:
             head = stream.read(HEAD)
         except DAMAGED:
-            raise LogError(f"{path} is damaged: it cannot be uncompressed", _signature(status)) from None
-    return PresentFile(path, status.st_size, status.st_mtime, _signature(status), compressed, head)
+            raise LogError(f"{path} is damaged: it cannot be uncompressed", signature_of(status)) from None
+    return PresentFile(path, status.st_size, status.st_mtime, signature_of(status), compressed, head)
 
 
-def _signature(status: os.stat_result) -> str:
+def signature_of(status: os.stat_result) -> str:
     """Two equal ones mean: the same file, unchanged. Before the slash stands which file on which disk."""
     changes = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
     return f"{status.st_dev}:{status.st_ino}/{changes}"
@@ -168,8 +130,13 @@ def inode(signature: str) -> str:
     return signature.partition("/")[0]
 
 
-def identify(present: Sequence[PresentFile], known: Sequence[KnownFile]) -> Identified:
-    """Match the files that are there with those that are known; leave out copies of the same content."""
+def identify(
+    present: Sequence[PresentFile], known: Sequence[KnownFile], born: Callable[[Path], int | None] = born
+) -> Identified:
+    """Match the files that are there with those that are known; leave out copies of the same content.
+
+    `born` says when a file was made.
+    """
     filled = [file for file in present if file.head]
     matches = _match(filled, known)
     kept = [file for file in filled if file in matches]
@@ -180,7 +147,7 @@ def identify(present: Sequence[PresentFile], known: Sequence[KnownFile]) -> Iden
             kept.append(file)
     used = {match.number for match in matches.values()}
     gone = [one for one in known if one.number not in used]
-    truncated = _truncations(present, known, matches)
+    truncated = _truncations(present, known, matches, born)
     notices = [
         f"{path} was truncated in place: lines written between its copying and its truncation are lost"
         for path in truncated
@@ -271,12 +238,26 @@ def _same_content(file: PresentFile, other: PresentFile, match: KnownFile | None
 
 
 def _truncations(
-    present: Sequence[PresentFile], known: Sequence[KnownFile], matches: dict[PresentFile, KnownFile]
+    present: Sequence[PresentFile],
+    known: Sequence[KnownFile],
+    matches: dict[PresentFile, KnownFile],
+    born: Callable[[Path], int | None],
 ) -> list[str]:
-    """The files that lost in place what they held: the same inode at the same path, another content."""
-    places = {(str(file.path), inode(file.signature)): matches.get(file) for file in present}
-    return [
-        one.path
-        for one in known
-        if one.live and (one.path, inode(one.signature)) in places and places[one.path, inode(one.signature)] is not one
-    ]
+    """The files that lost in place what they held: the same inode at the same path, another content.
+
+    A log that was made after the known one was last seen got the inode of one that was deleted meanwhile.
+    """
+    places = {(str(file.path), inode(file.signature)): file for file in present}
+    truncated = []
+    for one in known:
+        file = places.get((one.path, inode(one.signature))) if one.live else None
+        if file and matches.get(file) is not one and not _is_younger(born(file.path), one):
+            truncated.append(one.path)
+    return truncated
+
+
+def _is_younger(birth: int | None, one: KnownFile) -> bool:
+    """Whether a file was made after `one` was last written to, as far as both is known."""
+    _, _, changes = one.signature.partition("/")
+    modified = int(changes.split(":")[1]) if changes else None
+    return birth is not None and modified is not None and birth > modified

@@ -6,29 +6,29 @@ without its end is left for the next run, unless nobody will ever end it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import IO, Final, Protocol
+from typing import Final, Protocol
 
 from metering.server.logfiles import (
-    DAMAGED,
     TAIL,
     Identified,
     KnownFile,
-    LogError,
     PresentFile,
     digest,
     identify,
     inode,
-    open_log,
+    signature_of,
     survey,
     unreadable,
 )
+from metering.server.logstreams import DAMAGED, LogError, LogStream, open_log
 from metering.server.moments import Moment
 from metering.server.state import State
 
-BLOCK: Final = 1 << 20
+BLOCK: Final = 1 << 18
 # A line longer than this is no log line: it is passed over rather than kept in memory.
 LONGEST_LINE: Final = 16 << 20
 # Counts and position are committed at least this often, so that a run that is killed has not worked in vain.
@@ -98,15 +98,42 @@ def read_logs(state: State, source: str, patterns: Sequence[str], consumer: Cons
     for file, one in ordered:
         try:
             _FileReading(state, source, file, one, consumer, file is newest).run(now)
-        except FileNotFoundError:
-            # Renamed since it was listed: the next run reads on.
+        except (FileNotFoundError, OtherFileError):
+            # Rotated since it was listed: the next run reads on.
             continue
+        except ChangedError:
+            # What was read last is nobody's; it was not committed, and must not be.
+            return Reading(f"{file.path} was truncated while it was read: the next run reads on")
         except LogError as problem:
             problems.append(problem)
     consumer.finish(now)
     with state.transaction():
         consumer.store(state)
     return Reading("; ".join(problem.text for problem in problems), found.notices)
+
+
+def read_whole(patterns: Sequence[str], consumer: Consumer) -> tuple[str, list[str]]:
+    """Read the logs of a source from their beginning, remembering nothing; the day of their first line, and why some
+    of them could not be read.
+    """
+    present, problems = survey(patterns)
+    files = [file for file, _ in identify(present, []).files]
+    moments = {file: consumer.first_moment(file.head, _reference(file)) for file in files}
+    for file in sorted(files, key=lambda one: _order(one, moments[one])):
+        try:
+            stream, _ = open_log(file.path)
+            with stream:
+                consumer.begin("", _reference(file))
+                for block in Lines(stream, file, None, final=True):
+                    consumer.feed(block)
+        except LogError as problem:
+            problems.append(problem)
+        except OSError as error:
+            problems.append(unreadable(file.path, error))
+        except (OtherFileError, ChangedError):
+            problems.append(LogError(f"{file.path} was rotated meanwhile: run this again"))
+    oldest = min((moment.day for moment in moments.values() if moment), default="")
+    return oldest, [problem.text for problem in problems]
 
 
 def _order(file: PresentFile, moment: Moment | None) -> tuple[float, str]:
@@ -161,7 +188,7 @@ class _FileReading:
         except OSError as error:
             raise unreadable(file.path, error) from None
         with stream:
-            lines = Lines(stream, file, known.position if known else 0, final)
+            lines = Lines(stream, file, known, final)
             self._consumer.begin(known.context if known else "", _reference(file))
             try:
                 self._feed(lines)
@@ -187,6 +214,7 @@ class _FileReading:
                 committed = lines.position
 
     def _commit(self, lines: Lines, signature: str) -> None:
+        lines.confirm()
         file = self._file
         row = (
             self._number,
@@ -218,32 +246,58 @@ def _known(state: State, source: str) -> list[KnownFile]:
     return [KnownFile(*row) for row in rows]
 
 
+class OtherFileError(Exception):
+    """Under the path of a log stands another file than the one that was listed."""
+
+
+class ChangedError(Exception):
+    """What was read of a log does not stand there any more."""
+
+
 class Lines:
-    """Blocks of whole lines of an open log, from `position` on; `position` and `tail` follow what was given
-    out.
+    """Blocks of whole lines of an open log, from where it is known; `position` and `tail` follow what was given out.
 
     `final`: a last line without a line feed is given out too. `finished` says at the end whether nothing was
-    left over.
+    left over. OtherFileError when it is not the file that was listed.
     """
 
-    def __init__(self, stream: IO[bytes], file: PresentFile, position: int, final: bool) -> None:
+    def __init__(self, stream: LogStream, file: PresentFile, known: KnownFile | None, final: bool) -> None:
         self._stream = stream
         self._file = file
         self._final = final
-        self.tail = b""
-        self.position = position
+        self.position = known.position if known else 0
         self.finished = False
-        start = max(0, position - TAIL)
+        if inode(signature_of(os.fstat(stream.fileno()))) != inode(file.signature):
+            raise OtherFileError
         try:
-            stream.seek(start)
-            self.tail = stream.read(position - start)
+            head = stream.read(len(file.head))
+            self.tail = self._read_before(self.position, known.tail_length if known else 0)
         except (OSError, *DAMAGED) as error:
             raise self._fault(error) from None
+        if head != file.head or (known and digest(self.tail) != known.tail_digest):
+            raise OtherFileError
+
+    def confirm(self) -> None:
+        """ChangedError unless the head and what was given out last still stand there: then all came from one file."""
+        if self._file.compressed:
+            return
+        try:
+            head = self._read_before(len(self._file.head), len(self._file.head))
+            tail = self._read_before(self.position, len(self.tail))
+        except OSError as error:
+            raise self._fault(error) from None
+        if (head, tail) != (self._file.head, self.tail):
+            raise ChangedError
+
+    def _read_before(self, position: int, length: int) -> bytes:
+        """So many bytes before a position, where the stream then stands."""
+        self._stream.seek(position - length)
+        return self._stream.read(length) if length else b""
 
     def __iter__(self) -> Iterator[bytes]:
         rest = b""
         skipping = False
-        while chunk := self._chunk():
+        while chunk := self._chunk(len(rest)):
             data = rest + chunk if rest else chunk
             end = data.rfind(b"\n") + 1
             if end == 0 and len(data) > LONGEST_LINE:
@@ -262,8 +316,12 @@ class Lines:
             rest = b""
         self.finished = not rest
 
-    def _chunk(self) -> bytes:
+    def _chunk(self, ahead: int) -> bytes:
+        """What follows the position by `ahead` bytes."""
         try:
+            if not self._file.compressed:
+                # Somebody else may have moved: what was given out last was looked at again.
+                self._stream.seek(self.position + ahead)
             return self._stream.read(BLOCK)
         except (OSError, *DAMAGED) as error:
             raise self._fault(error) from None

@@ -97,38 +97,37 @@ class Years:
 
     def __init__(self, context: str, reference: date) -> None:
         self._reference = reference
-        self._year, self._month = 0, 0
+        self._year, self._month, self._day = 0, 0, 0
         if context:
-            self._year, self._month = (int(part) for part in context.split("-"))
+            self._year, self._month, self._day = (int(part) for part in context.split("-"))
 
     @property
     def context(self) -> str:
         """What must be remembered to go on with the same log later."""
-        return f"{self._year}-{self._month}" if self._year else ""
+        return f"{self._year}-{self._month}-{self._day}" if self._year else ""
 
     def of(self, stamp: bytes) -> int:
-        """The year of the next line, whose stamp is `Jan 20 …`; 0 when that is no date."""
-        month = MONTHS.get(stamp[:3], 0)
-        if not month:
+        """The year of the next line, whose stamp is `Jan 20 …`; 0 when that is no date.
+
+        Not every line needs to be told: what comes out is the same.
+        """
+        month, digits = MONTHS.get(stamp[:3], 0), stamp[4:6].strip()
+        if not month or not digits.isdigit():
             return 0
+        day = int(digits)
         if not self._year:
-            self._year, self._month = self._first_year(month, stamp), month
-            return self._year
-        step = month - self._month
-        if step == 11:
-            # A line of 31 December written just after one of 1 January: several processes share a log.
-            return self._year - 1
-        if step == -1:
-            # Likewise at any other turn of the month.
-            return self._year
-        if step < 0:
+            self._year = self._first_year(month, day)
+        elif self._day == 1 and day >= 28 and month == (self._month - 2) % 12 + 1:
+            # A line of the last day of a month written just after one of the first of the next: several processes
+            # share a log.
+            return self._year - 1 if month == 12 else self._year
+        elif month < self._month:
             self._year += 1
-        self._month = month
+        self._month, self._day = month, day
         return self._year
 
-    def _first_year(self, month: int, stamp: bytes) -> int:
+    def _first_year(self, month: int, day: int) -> int:
         latest = self._reference + timedelta(days=1)
-        day = int(stamp[4:6]) if stamp[4:6].strip().isdigit() else 0
         year = latest.year - 1 if (month, day) > (latest.month, latest.day) else latest.year
         while (month, day) == (2, 29) and not isleap(year):
             year -= 1

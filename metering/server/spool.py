@@ -47,16 +47,32 @@ class Spool:
         samples_path = self._put(FileName(day, self._server, collected_at, "samples"), samples_text.getvalue())
         return users_path, samples_path
 
+    def of_year(self, year: int) -> list[Path]:
+        """The files of a year's days that wait here, if the directory is there. OSError as it comes."""
+        names = {path: FileName.parse(path.name) for path in self._directory.glob("*.csv")}
+        return sorted(path for path, name in names.items() if name and name.day.year == year)
+
+    def remove(self, files: Iterable[Path]) -> None:
+        """Remove files of this spool: samples first, so that no samples are seen without their users."""
+        for path in sorted(files, key=lambda path: path.name.endswith(".users.csv")):
+            path.unlink(missing_ok=True)
+        if self._directory.is_dir():
+            sync_directory(self._directory)
+
     def _put(self, name: FileName, text: str) -> Path:
         path = self._directory / str(name)
         beside = self._directory / f".{name}"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-        with os.fdopen(descriptor, "wb") as stream:
-            # The mode is meant whatever the umask: the group is who fetches.
-            os.fchmod(stream.fileno(), FILE_MODE)
-            stream.write(text.encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.rename(path)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                # The mode is meant whatever the umask: the group is who fetches.
+                os.fchmod(stream.fileno(), FILE_MODE)
+                stream.write(text.encode())
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.rename(path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
         sync_directory(self._directory)
         return path

@@ -48,6 +48,12 @@ CREATE TABLE written (
 ) WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
+# Who opened documents with Collabora, as keyed digests. Added to what earlier versions wrote, which may go on with it.
+EDITORS: Final = """
+CREATE TABLE IF NOT EXISTS editors (
+    year TEXT, instance TEXT, user TEXT, first_day TEXT NOT NULL, PRIMARY KEY (year, instance, user)
+) WITHOUT ROWID
+"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -150,6 +156,19 @@ class State:
             (source, first_day, rotated),
         )
 
+    def knows_files(self, source: str) -> bool:
+        """Whether log files of a source were ever read."""
+        return self.db.execute("SELECT 1 FROM files WHERE source = ? LIMIT 1", (source,)).fetchone() is not None
+
+    def value(self, name: str) -> str:
+        """What was remembered under a name; empty when nothing was."""
+        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def set_value(self, name: str, value: str) -> None:
+        """Remember something under a name; part of the transaction under way."""
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
     def first_time(self, signature: str) -> bool:
         """Whether a damaged file is told of for the first time; always, when the signature is empty."""
         if not signature:
@@ -178,6 +197,23 @@ class State:
         """Who logged in, as keyed digests."""
         rows = self.db.execute("SELECT user FROM logins WHERE day = ? AND instance = ?", (day.isoformat(), instance))
         return frozenset(row[0] for row in rows)
+
+    def add_editor(self, day: str, instance: str, digest: str) -> None:
+        """Remember that somebody opened a document with Collabora; part of the transaction under way.
+
+        Who is new in that year raises the count of the day and of all days after it until the end of the year; so the
+        count of a day is that of the distinct people of the year so far.
+        """
+        year = day[:4]
+        row = self.db.execute(
+            "SELECT first_day FROM editors WHERE year = ? AND instance = ? AND user = ?", (year, instance, digest)
+        ).fetchone()
+        end = date.fromisoformat(row[0]) if row else date(int(year), 12, 31) + timedelta(days=1)
+        first = date.fromisoformat(day)
+        if first < end:
+            self.db.execute("INSERT OR REPLACE INTO editors VALUES (?, ?, ?, ?)", (year, instance, digest, day))
+            for number in range(first.toordinal(), end.toordinal()):
+                self.add_count(date.fromordinal(number).isoformat(), instance, "collabora_users", 1)
 
     def basis(self, key: Key) -> int:
         """How much the logs say by now about a key: what was counted, or how many logged in."""
@@ -285,4 +321,5 @@ def _open(path: Path) -> sqlite3.Connection:
         db.close()
         hint = "bring chill-meter on this server up to date: chill-provision server prepare"
         raise MeterError(f"{path} was written by a newer chill-meter (version {version})", hint)
+    db.execute(EDITORS)
     return db

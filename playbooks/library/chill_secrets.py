@@ -22,6 +22,7 @@ short_description: Env file, Redis user and signing keys of an environment
 description:
   - A secret is made once, on the server, and kept in the env file alone. It is never returned, and there
     is no diff.
+  - Credentials that come from elsewhere are given once, in O(provided); later runs keep them.
   - Writes the env file in the form of docs/release-contract.md, point 3.
   - Gives the Redis ACL user the password of the env file, and stores the access list.
   - Makes the key pair that signs access tokens, when there is none.
@@ -37,6 +38,15 @@ options:
     description: the other variables; %NAME% in a value stands for the secret NAME
     type: dict
     required: true
+  provided:
+    description: variables with credentials from elsewhere, written as they are
+    type: dict
+    default: {}
+  kept:
+    description: names of variables that keep the value of the env file, when they are given none
+    type: list
+    elements: str
+    default: []
   redis_socket: {type: path, default: /run/redis/redis-server.sock}
   redis_prefix: {type: str, required: true, description: every key that the user may touch begins with it}
   redis_admin:
@@ -64,11 +74,23 @@ def known_secrets(text: str, names: list[str]) -> dict[str, str]:
     return {name: present.get(name) or secrets.token_hex(32) for name in names}
 
 
-def compose(module: AnsibleModule, known: dict[str, str]) -> str:
-    """The text of the env file."""
+def kept_values(module: AnsibleModule, text: str) -> dict[str, str]:
+    """What was provided, and of the variables to keep that were not, the values in the env file's `text`."""
+    present = dict(LINE.findall(text))
+    given = {**module.params["variables"], **module.params["provided"]}
+    kept = {name: present[name] for name in module.params["kept"] if name in present and name not in given}
+    return {**kept, **module.params["provided"]}
+
+
+def compose(module: AnsibleModule, known: dict[str, str], kept: dict[str, str]) -> str:
+    """The text of the env file: the variables, what was kept or provided (in one order), the known secrets."""
     lines = ["# Written by the toolkit; its next run replaces changes. Secrets that stand here are kept."]
-    for name, value in {**module.params["variables"], **known}.items():
-        text = re.sub(r"%([A-Z_]+)%", lambda match: known.get(match[1], match[0]), str(value))
+    filled = {
+        name: re.sub(r"%([A-Z_]+)%", lambda match: known.get(match[1], match[0]), str(value))
+        for name, value in module.params["variables"].items()
+    }
+    for name, value in {**filled, **dict(sorted(kept.items())), **known}.items():
+        text = str(value)
         if "'" in text or "\n" in text or not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
             module.fail_json(msg=f"the variable {name} cannot be written: it holds a quote or a line break")
         lines.append(f"{name}='{text}'")
@@ -200,7 +222,7 @@ def bring(module: AnsibleModule) -> list[str]:
         owner = None
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     known = known_secrets(before, module.params["secrets"])
-    text = compose(module, known)
+    text = compose(module, known, kept_values(module, before))
     if text != before or owner is None or not is_private(path, owner):
         made.append("env file")
         if owner and not module.check_mode:
@@ -220,6 +242,8 @@ def main() -> None:
             "user": {"type": "str", "required": True},
             "secrets": {"type": "list", "elements": "str", "required": True, "no_log": False},
             "variables": {"type": "dict", "required": True, "no_log": True},
+            "provided": {"type": "dict", "default": {}, "no_log": True},
+            "kept": {"type": "list", "elements": "str", "default": []},
             "redis_socket": {"type": "path", "default": "/run/redis/redis-server.sock"},
             "redis_prefix": {"type": "str", "required": True},
             "redis_admin": {"type": "path", "default": "/etc/chill/redis-admin"},

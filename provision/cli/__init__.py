@@ -11,6 +11,7 @@ from provision.cli.create import create
 from provision.cli.credentials import credentials
 from provision.cli.environments import apply, verify
 from provision.cli.fleet import init, list_instances, show
+from provision.cli.graph import graph
 from provision.cli.lifecycle import archive, resume, suspend
 from provision.cli.lock import lock
 from provision.cli.server import server
@@ -38,6 +39,7 @@ for _command in (
     list_instances,
     show,
     credentials,
+    graph,
     suspend,
     resume,
     archive,

@@ -12,6 +12,7 @@ from provision.cli.options import (
     Day,
     confirm,
     fleet_option,
+    graph_source,
     json_option,
     letter_options,
     load,
@@ -38,12 +39,14 @@ from provision.settings import Language
 @click.option("--ends", type=Day(), help="The contract's last day, if it is known.")
 @click.option("--tariff", help="The price list: a file in tariffs/, without .toml.", shell_complete=complete_tariff)
 @click.option("--technical-contact", help='At the customer\'s: "Alix Martin <alix@example.org>".')
+@click.option("--graph", metavar="FILE|-", help="Credentials of Microsoft Graph, OpenPGP-encrypted; -: standard input.")
 @letter_options
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--plan", "plan_only", is_flag=True, help="Check everything, show the plan, change nothing.")
 @fleet_option
 @json_option
 def create(
+    graph: str | None,
     fleet: Path | None,
     letter_to: Path | None,
     by_mail: bool,
@@ -70,7 +73,10 @@ def create(
 
     loaded = load(fleet)
     delivery = travelling(loaded, letter_to, by_mail=by_mail, language=language)
-    prepared = prepare(Request(**request), delivery, loaded, datetime.now(UTC).date())
+    today = datetime.now(UTC).date()
+    asking = not (yes or plan_only)
+    credentials = graph_source(graph, "--graph", loaded, today, asking=asking) if graph else None
+    prepared = prepare(Request(**request), delivery, loaded, today, credentials)
     if plan_only:
         click.echo(plan_text(prepared.plan))
         return

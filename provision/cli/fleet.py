@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -28,17 +29,19 @@ def init(directory: Path) -> None:
 @fleet_option
 @json_option
 def list_instances(fleet: Path | None, as_json: bool) -> None:
-    """List the instances of the fleet, with their state.
+    """List the instances of the fleet, with their state, and remind of secrets that expire within 60 days.
 
     Example: chill-provision list
     """
-    from provision.listing import list_table, list_values
+    from provision.listing import list_table, list_values, reminders
 
-    rows = list_values(load(fleet))
+    rows = list_values(load(fleet), datetime.now(UTC).date())
     if not rows and not as_json:
         say("There is no instance yet: chill-provision create --help")
         return
     output(list_table(rows), rows, as_json)
+    for line in reminders(rows):
+        say(line)
 
 
 @click.command(short_help="Show all that is known of an instance.")
@@ -52,5 +55,5 @@ def show(slug: str, fleet: Path | None, as_json: bool) -> None:
     """
     from provision.listing import show_table, show_values
 
-    values = show_values(load(fleet), slug)
+    values = show_values(load(fleet), slug, datetime.now(UTC).date())
     output(show_table(values), values, as_json)

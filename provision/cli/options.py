@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from rich.console import Console, RenderableType
@@ -17,6 +17,9 @@ from provision.errors import RequestError
 from provision.fleet import FLEET_VARIABLE, Fleet, fleet_directory, load_fleet
 from provision.plan import Delivery
 from provision.settings import Language
+
+if TYPE_CHECKING:
+    from provision.graph import GraphCredentials
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -112,6 +115,17 @@ def letter_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def graph_source(source: str, place: str, fleet: Fleet, today: date, *, asking: bool) -> GraphCredentials:
+    """The credentials of Microsoft Graph that FILE or `-` names; `asking`: a confirmation will be asked for."""
+    from provision.graph_source import STANDARD_INPUT, read_credentials
+
+    if source == STANDARD_INPUT and asking:
+        raise RequestError(
+            f"{place}: the credentials come by standard input, where the confirmation would be typed", "add --yes"
+        )
+    return read_credentials(source, place, sys.stdin.buffer, fleet, today)
 
 
 def travelling(fleet: Fleet, letter_to: Path | None, *, by_mail: bool, language: Language | None) -> Delivery:

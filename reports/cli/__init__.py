@@ -9,6 +9,10 @@ import click
 
 from provision.console import Commands
 from reports.cli.annual import annual
+from reports.cli.closing import audit, close, corrections
+from reports.cli.opening import opening
+from reports.cli.previews import compare, preview
+from reports.cli.trace import trace
 
 
 @click.group(cls=Commands)
@@ -17,5 +21,5 @@ def main() -> None:
     """Turn a year of counts into the papers that accounting needs."""
 
 
-for _command in (annual,):
+for _command in (annual, opening, preview, compare, close, audit, corrections, trace):
     main.add_command(_command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,21 @@ import click
 from provision.errors import PartlyDone
 from provision.fleet import fleet_directory, load_fleet
 from provision.settings import Language
-from reports.cli.options import count, fleet_option, json_option, lang_option, out_option, progress_bar, year_argument
+from reports.cli.options import (
+    count,
+    fleet_option,
+    format_option,
+    json_option,
+    lang_option,
+    out_option,
+    progress_bar,
+    year_argument,
+)
+from reports.cli.tables import plain_table
 
 if TYPE_CHECKING:
     from reports.annual import Annual
+    from reports.formats import Format
     from reports.statement import Statement
 
 
@@ -25,30 +35,65 @@ if TYPE_CHECKING:
 @out_option
 @lang_option
 @json_option
-def annual(year: int, fleet: str | None, out: Path | None, lang: Language | None, as_json: bool) -> None:
+@format_option
+@click.option(
+    "--estimate",
+    is_flag=True,
+    help="Count SMS and e-mails of days without a sample as the mean of the other days; every paper says so.",
+)
+def annual(
+    year: int,
+    fleet: str | None,
+    out: Path | None,
+    lang: Language | None,
+    as_json: bool,
+    formats: tuple[Format, ...],
+    estimate: bool,
+) -> None:
     """Write every customer's statement of YEAR: CSV for accounting, a PDF for each customer and one for the fleet.
 
+    --format csv,xlsx,json writes the figures as a workbook and as JSON, too; csv-fr is CSV for spreadsheets that read
+    decimal commas. A run that was interrupted is taken up where it stopped by the same command.
+
     Nothing is written when a tariff or a file of the ledger is wrong. When samples are missing for a month
-    or more, the papers are written and say so, and the exit status is 3.
+    or more, the papers are written and say so, and the exit status is 3. Customers of whom fewer days were sampled
+    than reports.coverage_percent of chill.toml asks come first.
 
     \b
     Example:
       chill-report annual 2026 --fleet ~/fleet --out reports-2026
+      chill-report annual 2026 --format csv,xlsx
     """
     # Here, because the engine of the ledger takes a moment to load and --help should not wait for it.
     from reports.annual import annual as write_papers
 
     loaded = load_fleet(fleet_directory(fleet))
+    language = lang or loaded.settings.language
     with progress_bar("papers") as progress:
-        made = write_papers(loaded, year, out or Path(f"reports-{year}"), lang or loaded.settings.language, progress)
+        made = write_papers(
+            loaded, year, out or Path(f"reports-{year}"), language, progress, estimate=estimate, formats=formats
+        )
+    if made.closed:
+        _tell_closed(year, made.closed.manifest.language, lang, estimate)
+    threshold = loaded.settings.reports.coverage_percent
     _tell_gaps(made)
-    click.echo(_json(year, made) if as_json else _summary(made))
+    _tell_coverage(made, threshold)
+    click.echo(_json(year, made, threshold) if as_json else _summary(made))
     if made.incomplete:
         customers = count(len(made.incomplete), "customer")
         raise PartlyDone(
             f"the papers are written, but samples that are billed are missing for {customers}",
             "chill-meter status shows what is missing; collect or record it, then run this command again",
         )
+
+
+def _tell_closed(year: int, language: Language, asked: Language | None, estimate: bool) -> None:
+    """That a year is closed, and which wishes that leaves unfulfilled, on stderr."""
+    click.echo(f"{year} is closed: these are its papers, byte for byte", err=True)
+    if asked not in (None, language):
+        click.echo(f"warning: --lang {asked} has no effect: the papers were closed in {language}", err=True)
+    if estimate:
+        click.echo("warning: --estimate has no effect: the papers are those that were closed", err=True)
 
 
 def _tell_gaps(made: Annual) -> None:
@@ -58,9 +103,9 @@ def _tell_gaps(made: Annual) -> None:
     english = words("en")
     for statement in made.incomplete:
         for line in statement.incomplete:
-            notes = ", ".join(english.note(note, statement.year, iso=True) for note in line.notes)
+            notes = ", ".join(english.note(note, statement.year, iso=True) for note in line.gaps)
             click.echo(f"missing: {statement.customer.instance}: {line.name}: {notes}", err=True)
-    partial = [s for s in made.statements if not s.incomplete and any(line.notes and line.billed for line in s.lines)]
+    partial = [s for s in made.statements if not s.incomplete and any(line.gaps and line.billed for line in s.lines)]
     if partial:
         slugs = ", ".join(statement.customer.instance for statement in partial[:10])
         more = ", …" if len(partial) > 10 else ""
@@ -69,50 +114,62 @@ def _tell_gaps(made: Annual) -> None:
         click.echo(f"warning: {path} is of an earlier run and was left alone", err=True)
 
 
+def _tell_coverage(made: Annual, percent: int) -> None:
+    """Who is listed first and why, and whether anything was estimated, on stderr."""
+    from reports.statement import below
+
+    short = [statement.customer.instance for statement in made.statements if below(statement, percent)]
+    if short:
+        customers = count(len(short), "customer")
+        click.echo(f"warning: less than {percent} % of the days were sampled for {customers}, listed first", err=True)
+    estimated = [statement.customer.instance for statement in made.statements if statement.estimated]
+    if estimated:
+        customers = count(len(estimated), "customer")
+        click.echo(f"warning: days without a sample were estimated for {customers}, as their papers say", err=True)
+
+
 def _summary(made: Annual) -> str:
     """The amounts of each customer and the files, as text without any cut."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("instance", no_wrap=True)
-    table.add_column("client")
-    for title in ("before VAT", "VAT", "with VAT"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("")
-    for statement in made.statements:
-        amounts = [str(statement.total), str(statement.vat), str(statement.total_with_vat)]
-        # Text, because a client's name may hold what rich reads as markup.
-        client = Text(" ".join(statement.customer.client.split()))
-        table.add_row(statement.customer.instance, client, *amounts, statement.currency)
-    # Not on a terminal nothing is cut or folded to a width that is not there.
-    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
-    with console.capture() as captured:
-        console.print(table)
-    lines = [line.rstrip() for line in captured.get().splitlines()]
-    return "\n".join([*lines, "", *(str(path) for path in made.files)])
+    columns = ("instance", "client", "before VAT", "VAT", "with VAT", "")
+    rows = [
+        (
+            statement.customer.instance,
+            statement.customer.client,
+            *(str(amount) for amount in (statement.total, statement.vat, statement.total_with_vat)),
+            statement.currency,
+        )
+        for statement in made.statements
+    ]
+    return "\n".join([plain_table(columns, rows, left=2), "", *(str(path) for path in made.files)])
 
 
-def _json(year: int, made: Annual) -> str:
+def _json(year: int, made: Annual, threshold: int) -> str:
     document = {
         "year": year,
         "files": [str(path) for path in made.files],
-        "statements": [_statement(statement) for statement in made.statements],
+        "statements": [_statement(statement, threshold) for statement in made.statements],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def _statement(statement: Statement) -> dict[str, Any]:
-    """A statement's amounts, as decimal text, because JSON numbers are read as floats."""
+def _statement(statement: Statement, threshold: int) -> dict[str, Any]:
+    """A statement's amounts, as text, because JSON numbers are read as floats. Lines of one name are added up."""
+    from reports.statement import below
+    from reports.table import percent_text
+
+    names = dict.fromkeys(line.name for line in statement.lines)
     return {
         "instance": statement.customer.instance,
         "client": statement.customer.client,
         "currency": statement.currency,
         "months": statement.months,
-        "lines": {line.name: str(line.amount) for line in statement.lines},
+        "lines": {name: str(statement.amount_of(name)) for name in names},
         "total": str(statement.total),
         "vat": str(statement.vat),
         "total_with_vat": str(statement.total_with_vat),
-        "incomplete": [line.name for line in statement.incomplete],
+        "vat_treatment": statement.vat_terms.treatment,
+        "incomplete": list(dict.fromkeys(line.name for line in statement.incomplete)),
+        "coverage_percent": percent_text(statement.coverage),
+        "below_coverage": below(statement, threshold),
+        "estimated": statement.estimated,
     }

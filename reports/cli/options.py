@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
 from typing import get_args
+from zoneinfo import ZoneInfo
 
 import click
 
-from provision.fleet import FLEET_VARIABLE
+from provision.fleet import FLEET_VARIABLE, Fleet
 from provision.settings import Language
 
-_FIRST_YEAR, _LAST_YEAR = 2000, 2999
+FIRST_YEAR, LAST_YEAR = 2000, 2999
 
-year_argument = click.argument("year", type=click.IntRange(_FIRST_YEAR, _LAST_YEAR))
+year_argument = click.argument("year", type=click.IntRange(FIRST_YEAR, LAST_YEAR))
+slug_argument = click.argument("slug")
 fleet_option = click.option(
     "--fleet",
     metavar="DIR",
@@ -30,6 +33,29 @@ out_option = click.option(
 lang_option = click.option(
     "--lang", type=click.Choice(get_args(Language)), help="The papers' language; default: the fleet's."
 )
+
+
+def _format_list(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
+    """Names of formats with commas between them → each once."""
+    from reports.formats import FORMATS
+
+    asked = [name.strip() for name in value.split(",") if name.strip()]
+    unknown = [repr(name) for name in asked if name not in FORMATS]
+    if unknown or not asked:
+        fault = f"{unknown[0]} is not a format" if unknown else "names no format"
+        raise click.BadParameter(f"{fault}; write one or more of {','.join(FORMATS)}")
+    return tuple(dict.fromkeys(asked))
+
+
+format_option = click.option(
+    "--format",
+    "formats",
+    metavar="LIST",
+    default="csv",
+    show_default=True,
+    callback=_format_list,
+    help="How the figures are written, beside the PDFs: one or more of csv,csv-fr,xlsx,json.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 
 
@@ -42,6 +68,11 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def fleet_today(fleet: Fleet) -> date:
+    """Today, in the fleet's time zone."""
+    return datetime.now(ZoneInfo(fleet.settings.timezone)).date()
 
 
 def count(number: int, noun: str) -> str:

@@ -152,13 +152,13 @@ def test_pseudonyms_hold_for_a_year_and_an_instance(instance: str, tmp_path: Pat
 
 def test_the_database_is_only_read(instance: str, tmp_path: Path) -> None:
     """With every right there is: the transaction itself is read-only."""
-    from metering.server.collectors.active_users import Database
+    from metering.server.database import Database
     from metering.server.errors import SourceError
 
-    opened = Database(instance.replace(f"user={METER}", "user=postgres"), None)
+    opened = Database(instance.replace(f"user={METER}", "user=postgres"))
     try:
         with pytest.raises(SourceError, match="ReadOnlySqlTransaction 25006"):
-            opened._ask("DELETE FROM note RETURNING id")
+            opened.ask("DELETE FROM note RETURNING id")
     finally:
         opened.close()
 
@@ -182,7 +182,8 @@ def test_a_database_that_does_not_answer(instance: str, tmp_path: Path, change: 
 def test_rights_that_are_missing_are_named_without_data(instance: str, tmp_path: Path) -> None:
     run_sql(instance, f'REVOKE SELECT (username) ON users FROM "{METER}"')
     ((_, reason),) = machine(tmp_path, instance).collect().failures
-    assert reason == "this role may not read the columns id, username and enabled of a table users"
+    grant = 'GRANT SELECT (id, username, enabled) ON public.users TO "chill-meter";'
+    assert reason == f"this role may not read public.users: run {grant}"
 
 
 def test_a_failure_of_the_night_is_made_good(instance: str, tmp_path: Path) -> None:

@@ -1,39 +1,34 @@
 """active_users: distinct enabled people who wrote or logged in on a day.
 
-Who wrote stands in the audit columns of the database (docs/release-contract.md, 9), whose tables and letter
-case differ from version to version: they are looked up. Who logged in was read in the log, as keyed digests.
-Only ids, user names and audit columns are read, in a read-only transaction; names are compared in memory and
+Three sources, each of which can be switched off (`active_users` in meter.toml), and their union:
+
+- `columns`: audit columns of the database (docs/release-contract.md, 9), whose tables and letter case differ
+  from version to version: they are looked up (discovery.py);
+- `audit_trail`: the application's audit trail, where it keeps one;
+- `logins`: lines of the application's log, which were read as keyed digests.
+
+Only ids, user names and audit columns are read, in read-only transactions; names are compared in memory and
 never written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from datetime import date
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from metering.server.application_log import source_name
 from metering.server.config import Instance
+from metering.server.database import Database
+from metering.server.discovery import Audit, Found, discover, user_names
 from metering.server.errors import SourceError
 from metering.server.run import Measured, Run
+from metering.server.writers import Writers, read_writers
 
-if TYPE_CHECKING:
-    import psycopg
-
-CONNECT_SECONDS: Final = 10
-STATEMENT_SECONDS: Final = 120
-# Column pairs (who, when), in lower case and without underscores.
-AUDIT_PAIRS: Final = (("createdbyid", "createdat"), ("updatedbyid", "updatedat"))
-_TIMES: Final = ("timestamp without time zone", "timestamp with time zone", "date")
-
-_COLUMNS: Final = """
-SELECT c.table_schema, c.table_name, c.column_name, c.data_type
-FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
-WHERE t.table_type = 'BASE TABLE' AND c.table_schema NOT IN ('pg_catalog', 'information_schema')
-  AND (replace(lower(c.column_name), '_', '') = ANY(%s) OR lower(c.table_name) = 'users')
-ORDER BY c.table_schema <> 'public', c.table_schema, c.table_name, c.ordinal_position
-"""
+METRIC: Final = "active_users"
+_DATABASE: Final = ("columns", "audit_trail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +41,22 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditColumns:
-    """Where a table says who wrote, and when; `kind` is the type of the second column."""
+class People:
+    """Who was active on a day, as pseudonyms. `sources` holds those of each source that was read; `earlier`, those
+    that an earlier collection saw and the sources no longer show. The numbers are those of the people whom a
+    source shows and who do not count.
+    """
 
-    schema: str
-    table: str
-    who: str
-    when: str
-    kind: str
+    sources: Mapping[str, frozenset[str]]
+    earlier: frozenset[str]
+    service_accounts: int
+    disabled: int
+    strangers: int
+    note: str = ""
+
+    @property
+    def active(self) -> frozenset[str]:
+        return self.earlier.union(*self.sources.values())
 
 
 def collector(run: Run, instance: Instance) -> ActiveUsers | None:
@@ -62,55 +65,72 @@ def collector(run: Run, instance: Instance) -> ActiveUsers | None:
 
 
 class ActiveUsers:
-    """Connects at the first measure, and asks all days over the one connection."""
+    """Connects at the first measure, and reads the tables once for all the days that follow it."""
 
     def __init__(self, run: Run, instance: Instance) -> None:
         self._run = run
         self._instance = instance
-        self._database: Database | SourceError | None = None
+        self._wants_logins = bool(instance.logs) and "logins" in instance.active_users
+        self._database: Application | SourceError | None = None
 
     def measure(self, day: date) -> Measured:
-        instance, pseudonyms = self._instance, self._run.pseudonyms
-        note = self._check_logs(day)
+        people = self.people(day)
+        return Measured(len(people.active), people.active, people.note)
+
+    def people(self, day: date) -> People:
+        """Who was active, by source. SourceError when a source cannot be read."""
+        slug, pseudonyms = self._instance.slug, self._run.pseudonyms
+        notes = self._check_logs(day)
         database = self._open()
-        if not database.audit and not instance.logs:
-            raise SourceError("this role may read no table with audit columns, and no log tells of logins")
-        logins = self._run.state.logins(day, instance.slug)
-        writers = database.writers(day)
-        active, excluded = set(), set()
-        for user in database.users:
-            pseudonym = pseudonyms.of_user(instance.slug, day.year, user.id)
-            if user.username.casefold() in instance.service_accounts:
-                excluded.add(pseudonym)
-            elif user.enabled and (
-                user.id in writers or pseudonyms.of_login(instance.slug, day.year, user.username) in logins
-            ):
-                active.add(pseudonym)
+        if day < self._run.yesterday and database.forgets:
+            notes.append("counted later: writes that were overwritten since are not seen")
+        shown, strangers = self._shown(day, database)
+        if not shown:
+            raise SourceError("the database has no table with audit columns, and no log tells of logins")
+        services = {user.id for user in database.users if user.username.casefold() in self._instance.service_accounts}
+        enabled = {user.id for user in database.users if user.enabled}
+        names = {user.id: pseudonyms.of_user(slug, day.year, user.id) for user in database.users}
+        sources = {source: frozenset(names[one] for one in (ids & enabled) - services) for source, ids in shown.items()}
+        seen = frozenset().union(*shown.values())
         # The database forgets: an update hides the one before. Whoever was seen earlier stays seen.
-        active |= self._run.state.active(day, instance.slug) - excluded
-        return Measured(len(active), frozenset(active), note)
+        earlier = self._run.state.active(day, slug).difference({names[one] for one in services}, *sources.values())
+        return People(
+            sources, earlier, len(seen & services), len(seen - enabled - services), strangers, "; ".join(notes)
+        )
+
+    def _shown(self, day: date, database: Application) -> tuple[dict[str, frozenset[str]], int]:
+        """By source, the ids of the users whom it shows; and how many it shows who are no users."""
+        slug, pseudonyms = self._instance.slug, self._run.pseudonyms
+        ids = frozenset(user.id for user in database.users)
+        writers = database.writers(day)
+        shown = {source: found & ids for source, found in writers.items()}
+        strangers = len(frozenset().union(*writers.values()) - ids)
+        if self._wants_logins:
+            logins = self._run.state.logins(day, slug)
+            digests = {user.id: pseudonyms.of_login(slug, day.year, user.username) for user in database.users}
+            shown["logins"] = frozenset(one for one, digest in digests.items() if digest in logins)
+            strangers += len(logins.difference(digests.values()))
+        return shown, strangers
 
     def close(self) -> None:
-        if isinstance(self._database, Database):
+        if isinstance(self._database, Application):
             self._database.close()
 
-    def _check_logs(self, day: date) -> str:
-        """A note for what the sources no longer hold. SourceError when the logs could not be read."""
+    def _check_logs(self, day: date) -> list[str]:
+        """Notes for what the sources no longer hold. SourceError when the logs could not be read."""
         notes = []
-        if self._instance.logs:
+        if self._wants_logins:
             source = source_name(self._instance.slug)
             if self._run.readings[source].failure:
                 raise SourceError(self._run.readings[source].failure)
             if day < self._run.oldest_day(source):
                 notes.append("the logs no longer tell who logged in")
-        if day < self._run.yesterday:
-            notes.append("counted later: writes that were overwritten since are not seen")
-        return "; ".join(notes)
+        return notes
 
-    def _open(self) -> Database:
+    def _open(self) -> Application:
         if self._database is None:
             try:
-                self._database = Database(self._instance.dsn, self._run.config.timezone)
+                self._database = Application(self._instance, self._run.config.timezone, self._run.today)
             except SourceError as failure:
                 self._database = failure
         if isinstance(self._database, SourceError):
@@ -118,116 +138,63 @@ class ActiveUsers:
         return self._database
 
 
-class Database:
-    """An instance's database: its users, and who wrote on a day. SourceError in place of every database
-    error.
-    """
+class Application:
+    """An instance's database: its users, and who wrote on a day, until `today`. SourceError for every fault."""
 
-    def __init__(self, dsn: str, zone: Any) -> None:
-        # Imported here, because a run that asks no database must start at once.
-        import psycopg
-
+    def __init__(self, instance: Instance, zone: ZoneInfo, today: date) -> None:
         self._zone = zone
+        self._today = today
+        self._begun: date | None = None
+        self._writers: dict[str, Writers] = {}
+        self._database = Database(instance.dsn)
         try:
-            self._connection = psycopg.connect(
-                dsn, connect_timeout=CONNECT_SECONDS, application_name="chill-meter", client_encoding="UTF8"
-            )
-        except psycopg.Error as error:
-            raise SourceError(f"the database does not let us in: {_connection_fault(str(error))}") from None
-        try:
-            self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            self._connection.read_only = True
-            self._ask("SELECT set_config('statement_timeout', %s, false)", [f"{STATEMENT_SECONDS}s"])
-            columns = self._ask(_COLUMNS, [[name for pair in AUDIT_PAIRS for name in pair]])
-            self.users = self._read_users(columns)
-            self.audit = _pair_up(columns)
+            wanted = instance.active_users.intersection(_DATABASE)
+            found = discover(self._database, instance.audit_trail, wanted)
+            self._sources = _sources(found)
+            self.users = _read_users(self._database, found)
         except BaseException:
-            self._connection.close()
+            self._database.close()
             raise
 
     def close(self) -> None:
-        self._connection.close()
+        self._database.close()
 
-    def writers(self, day: date) -> frozenset[str]:
-        """The ids of those who created or changed anything on a local day."""
-        from psycopg import sql
+    @property
+    def forgets(self) -> bool:
+        """Whether nothing but columns that are overwritten tells who wrote."""
+        return "columns" in self._sources and "audit_trail" not in self._sources
 
-        found: set[str] = set()
-        for place in self.audit:
-            query = sql.SQL(
-                "SELECT DISTINCT {who}::text FROM {table} WHERE {when} >= %s AND {when} < %s AND {who} IS NOT NULL"
-            ).format(
-                who=sql.Identifier(place.who),
-                when=sql.Identifier(place.when),
-                table=sql.Identifier(place.schema, place.table),
-            )
-            found.update(row[0] for row in self._ask(query, self._bounds(day, place.kind)))
-        return frozenset(found)
+    def writers(self, day: date) -> Mapping[str, frozenset[str]]:
+        """By source, the ids of those who wrote on a local day."""
+        if self._begun is None or day < self._begun:
+            # One pass serves every day that is asked later.
+            self._writers = {source: self._read(audits, day) for source, audits in self._sources.items()}
+            self._begun = day
+        return {source: frozenset(writers.get(day, ())) for source, writers in self._writers.items()}
 
-    def _bounds(self, day: date, kind: str) -> list[date | datetime]:
-        """The beginning and the end of a local day (of 23 to 25 hours), in the form of a column."""
-        days = (day, day + timedelta(days=1))
-        if kind == "date":
-            return list(days)
-        zone = self._zone if kind == "timestamp with time zone" else None
-        return [datetime.combine(one, time(), zone) for one in days]
-
-    def _read_users(self, columns: Sequence[Sequence[str]]) -> Sequence[User]:
-        from psycopg import sql
-
-        tables: dict[tuple[str, str], dict[str, str]] = {}
-        for schema, table, column, _ in columns:
-            if table.lower() == "users" and column.lower() in ("id", "username", "enabled"):
-                tables.setdefault((schema, table), {})[column.lower()] = column
-        # The order of the columns puts the schema `public` first.
-        for (schema, table), names in tables.items():
-            if len(names) == 3:
-                query = sql.SQL("SELECT {id}::text, {username}, {enabled} FROM {table}").format(
-                    table=sql.Identifier(schema, table),
-                    **{key: sql.Identifier(name) for key, name in names.items()},
-                )
-                return tuple(User(row[0], row[1] or "", bool(row[2])) for row in self._ask(query))
-        raise SourceError("this role may not read the columns id, username and enabled of a table users")
-
-    def _ask(self, query: Any, parameters: Sequence[Any] | None = None) -> list[Any]:
-        import psycopg
-
-        try:
-            return self._connection.execute(query, parameters).fetchall()
-        except psycopg.Error as error:
-            # The text of the error may quote data: only its name is told.
-            raise SourceError(f"the database refused a query: {_error_name(error)}") from None
+    def _read(self, audits: Sequence[Audit], first: date) -> Writers:
+        writers: Writers = {}
+        for audit in audits:
+            for day, ids in read_writers(self._database, audit, first, self._today, self._zone).items():
+                writers.setdefault(day, set()).update(ids)
+        return writers
 
 
-def _pair_up(columns: Sequence[Sequence[str]]) -> Sequence[AuditColumns]:
-    """The pairs of audit columns, from rows of (schema, table, column, type)."""
-    tables: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
-    for schema, table, column, kind in columns:
-        tables.setdefault((schema, table), {})[column.lower().replace("_", "")] = (column, kind)
-    return [
-        AuditColumns(schema, table, names[who][0], *names[when])
-        for (schema, table), names in tables.items()
-        for who, when in AUDIT_PAIRS
-        if who in names and when in names and names[when][1] in _TIMES
-    ]
+def _sources(found: Found) -> dict[str, Sequence[Audit]]:
+    sources: dict[str, Sequence[Audit]] = {}
+    if found.audits:
+        sources["columns"] = found.audits
+    if found.trail:
+        sources["audit_trail"] = [found.trail]
+    return sources
 
 
-def _error_name(error: psycopg.Error) -> str:
-    return f"{type(error).__name__} {error.sqlstate or ''}".strip()
+def _read_users(database: Database, found: Found) -> Sequence[User]:
+    from psycopg import sql
 
-
-def _connection_fault(text: str) -> str:
-    """Why a connection failed, in our words: the server's may hold addresses and names."""
-    faults = (
-        ("authentication failed", "the login was refused"),
-        ("no pg_hba.conf entry", "the login was refused"),
-        ("role", "there is no such role, or it may not log in"),
-        ("database", "there is no such database, or this role may not connect to it"),
-        ("too many", "it has too many connections"),
-        ("starting up", "it is starting up"),
-        ("timeout", "it does not answer"),
-        ("refused", "it does not answer"),
-        ("No such file", "it does not answer"),
+    names = user_names(found.users)
+    query = sql.SQL("SELECT {id}::text, {username}, {enabled} FROM {table}").format(
+        table=sql.Identifier(found.users.schema, found.users.name),
+        **{key: sql.Identifier(name) for key, name in names.items()},
     )
-    fatal = text.partition("FATAL:")[2]
-    return next((words for sign, words in faults if sign in (fatal or text)), "the connection failed")
+    return [User(row[0], row[1] or "", bool(row[2])) for row in database.ask(query)]

@@ -1,6 +1,7 @@
-"""document_bytes: the volume of the stored documents, from the directories that hold them.
+"""document_bytes: the volume of the stored documents: directories of this machine, containers of OpenStack Swift,
+buckets of S3-compatible stores.
 
-Their contents are encrypted, and not read: only the sizes that the file system gives.
+Their contents are encrypted, and not read: only the sizes that the file system or the store gives.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ import stat
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from metering.server.config import Instance
 from metering.server.errors import SourceError
 from metering.server.run import Measured, Run
 from metering.server.state import Key
+from metering.server.stores import volume_of_stores
+
+METRIC: Final = "document_bytes"
 
 
 def collector(run: Run, instance: Instance) -> Documents | None:
-    """Collected where the instance has directories of documents."""
-    return Documents(run, instance) if instance.documents else None
+    """Collected where the instance has directories or stores of documents."""
+    return Documents(run, instance) if instance.documents or instance.stores else None
 
 
 class Documents:
@@ -29,14 +34,13 @@ class Documents:
 
     def __init__(self, run: Run, instance: Instance) -> None:
         self._run = run
-        self._slug = instance.slug
-        self._directories = instance.documents
-        self._now: int | SourceError | None = None
+        self._instance = instance
+        self._now: Measured | SourceError | None = None
 
     def measure(self, day: date) -> Measured:
         if day >= self._run.yesterday:
-            return Measured(self._measure_now())
-        written = self._run.state.written(Key(day, self._slug, "document_bytes"))
+            return self._measure_now()
+        written = self._run.state.written(Key(day, self._instance.slug, "document_bytes"))
         if written and written.value is not None:
             return Measured(written.value)
         raise SourceError("the volume of a past day cannot be measured afterwards", final=True)
@@ -44,10 +48,12 @@ class Documents:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _measure_now(self) -> int:
+    def _measure_now(self) -> Measured:
         if self._now is None:
             try:
-                self._now = volume(self._directories)
+                local = volume(self._instance.documents)
+                elsewhere, note = volume_of_stores(self._instance.stores, self._instance.credentials)
+                self._now = Measured(local + elsewhere, note=note)
             except SourceError as failure:
                 self._now = failure
         if isinstance(self._now, SourceError):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Final
 
 from metering.server.config import Instance
 from metering.server.postfix import SOURCE
 from metering.server.run import Measured, Run
 from metering.server.state import Key
+
+METRIC: Final = "emails_sent"
 
 
 def collector(run: Run, instance: Instance) -> Emails | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from metering.samples import FileName
+from metering.server.collectors import COLLECTORS
 from metering.server.errors import MeterError
 from metering.server.plan import Known, plan
 from metering.server.state import State
@@ -46,6 +47,25 @@ def test_a_first_run_begins_with_the_oldest_line(tmp_path: Path) -> None:
     server.log.write_text(sms_lines(2, "2026-11-19") + sms_lines(1, "2026-11-21") + sms_lines(5, TODAY))
     server.collect()
     assert server.values("sms_sent") == {"2026-11-19": 2, "2026-11-20": 0, "2026-11-21": 1, "2026-11-22": 0}
+
+
+def test_a_file_has_its_name_only_when_all_of_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(tmp_path)
+    server.log.write_text(sms_lines(3))
+    named_while_written: list[str] = []
+    sync = os.fsync
+
+    def look(descriptor: int) -> None:
+        written = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if written.suffix == ".csv" and not written.name.startswith("."):
+            named_while_written.append(written.name)
+        sync(descriptor)
+
+    monkeypatch.setattr("metering.server.spool.os.fsync", look)
+    assert len(server.collect().files) == 2
+    assert named_while_written == []
 
 
 def test_nothing_new_writes_nothing(tmp_path: Path) -> None:
@@ -312,6 +332,43 @@ def test_names_and_numbers_of_people_are_never_written(tmp_path: Path) -> None:
     everything = (server.everything_written() + told).lower()
     for mark in marks:
         assert mark.lower().encode() not in everything
+
+
+def test_a_mistake_in_one_collector_takes_no_other_down_and_quotes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mistaken:
+        def measure(self, day: date) -> None:
+            int("zebulon@marked.example")
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setitem(COLLECTORS, "document_bytes", lambda run, instance: Mistaken())
+    server = Server(tmp_path, BOTH)
+    server.log.write_text(sms_lines(3))
+    ((key, reason),) = server.collect().failures
+    assert (key.metric, reason.partition(" in ")[0]) == ("document_bytes", "a mistake of chill-meter: ValueError")
+    assert server.values("sms_sent") == {YESTERDAY.isoformat(): 3}
+    assert b"zebulon" not in server.everything_written()
+
+
+def test_a_mistake_in_reading_a_log_fails_that_source_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(tmp_path, BOTH)
+    (tmp_path / "docs").mkdir()
+    server.log.write_text(sms_lines(3))
+
+    def mistaken(*arguments: object) -> None:
+        raise ValueError("zebulon@marked.example")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("metering.server.application_log.ApplicationLog.feed", mistaken)
+        ((key, reason),) = server.collect().failures
+    assert (key.metric, reason.partition(" in ")[0]) == ("sms_sent", "a mistake of chill-meter: ValueError")
+    assert server.values("document_bytes") == {YESTERDAY.isoformat(): 0}
+    assert not server.collect(now=NOON + timedelta(hours=1)).failures
+    assert server.values("sms_sent") == {YESTERDAY.isoformat(): 3}
+    assert b"zebulon" not in server.everything_written()
 
 
 def test_notes_are_valid_csv(tmp_path: Path) -> None:

@@ -4,189 +4,45 @@ at each step.
 
 from __future__ import annotations
 
-import bz2
 import gzip
-import lzma
 import os
-import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from tests.unit.metering.server_side import YESTERDAY, Server, sms_lines
-
-DAY = YESTERDAY.isoformat()
-Step = Callable[[Path], object]
-
-
-def append(number: int, first: int) -> Step:
-    def step(log: Path) -> None:
-        with log.open("a") as stream:
-            stream.write(sms_lines(number, first=first))
-
-    return step
-
-
-def write(text: str) -> Step:
-    def step(log: Path) -> None:
-        with log.open("a") as stream:
-            stream.write(text)
-
-    return step
-
-
-def rename(log: Path) -> None:
-    """logrotate, `create`."""
-    older = sorted(log.parent.glob(f"{log.name}.[0-9]*"), reverse=True)
-    for path in older:
-        number, _, rest = path.name.removeprefix(f"{log.name}.").partition(".")
-        path.rename(log.with_name(f"{log.name}.{int(number) + 1}" + (f".{rest}" if rest else "")))
-    log.rename(log.with_name(f"{log.name}.1"))
-    log.touch()
-
-
-def copy_and_truncate(log: Path) -> None:
-    shutil.copy2(log, log.with_name(f"{log.name}.1"))
-    os.truncate(log, 0)
-
-
-def compress(name: str, how: Callable[[bytes], bytes], ending: str) -> Step:
-    def step(log: Path) -> None:
-        plain = log.with_name(f"{log.name}{name}")
-        log.with_name(f"{log.name}{name}{ending}").write_bytes(how(plain.read_bytes()))
-        plain.unlink()
-
-    return step
-
-
-def start_compressing(log: Path) -> None:
-    """gzip is at work, or was killed: both files are there, and the new one is not whole."""
-    plain = log.with_name(f"{log.name}.1")
-    log.with_name(f"{log.name}.1.gz").write_bytes(gzip.compress(plain.read_bytes())[:-20])
-
-
-def keep_compressed_beside(log: Path) -> None:
-    plain = log.with_name(f"{log.name}.1")
-    log.with_name(f"{log.name}.1.gz").write_bytes(gzip.compress(plain.read_bytes()))
-
-
-def finish_compressing(log: Path) -> None:
-    log.with_name(f"{log.name}.1.gz").unlink()
-    compress(".1", gzip.compress, ".gz")(log)
-
-
-def start_copying(size: int | None = None) -> Step:
-    """`copytruncate` is at work: a copy, whole or not, stands beside a log that was not truncated yet."""
-
-    def step(log: Path) -> None:
-        log.with_name(f"{log.name}.1").write_bytes(log.read_bytes()[:size])
-
-    return step
-
-
-def finish_copying(log: Path) -> None:
-    copy_and_truncate(log)
-
-
-def recreate_with_same_line(log: Path) -> None:
-    rename(log)
-    log.write_text(sms_lines(1, first=0))
-
-
-gz = compress(".1", gzip.compress, ".gz")
-dateext = f"-{DAY.replace('-', '')}"
-
-# What is done, and how many lines the logs then ever held.
-CASES: dict[str, tuple[list[Step], int]] = {
-    "grows": ([append(3, 0), append(4, 3)], 7),
-    "nothing new": ([append(3, 0), lambda log: None], 3),
-    "empty, then grows": ([lambda log: log.touch(), append(2, 0)], 2),
-    "renamed": ([append(3, 0), append(2, 3), rename, append(4, 5)], 9),
-    "renamed, more lines before": (
-        [append(3, 0), lambda log: (append(2, 3)(log), rename(log)), append(4, 5)],
-        9,
-    ),
-    "renamed and compressed at once": (
-        [append(3, 0), lambda log: (append(2, 3)(log), rename(log), gz(log))],
-        5,
-    ),
-    "delaycompress": ([append(3, 0), rename, append(2, 3), gz, append(1, 5)], 6),
-    "rotated twice between runs": (
-        [append(3, 0), lambda log: (append(2, 3)(log), rename(log), append(2, 5)(log), gz(log), rename(log))],
-        7,
-    ),
-    "bzip2": ([append(300, 0), rename, compress(".1", bz2.compress, ".bz2"), append(1, 300)], 301),
-    "xz": ([append(300, 0), rename, compress(".1", lzma.compress, ".xz"), append(1, 300)], 301),
-    "dateext": (
-        [append(3, 0), lambda log: (log.rename(log.with_name(log.name + dateext)), append(2, 3)(log))],
-        5,
-    ),
-    "compression under way, short log": ([append(3, 0), rename, start_compressing, finish_compressing], 3),
-    "compression under way, long log": ([append(300, 0), rename, start_compressing, finish_compressing], 300),
-    "compression just begun": (
-        [append(3, 0), rename, lambda log: log.with_name("metering.log.1.gz").write_bytes(gzip.compress(b"")[:10])],
-        3,
-    ),
-    "compressed, but not removed yet": (
-        [append(3, 0), rename, keep_compressed_beside, lambda log: log.with_name("metering.log.1").unlink()],
-        3,
-    ),
-    "compressed, but not removed yet, never read before": (
-        [lambda log: (append(3, 0)(log), rename(log), keep_compressed_beside(log)), append(1, 9)],
-        4,
-    ),
-    "unterminated last line of a compressed log": ([write(sms_lines(2)[:-1]), rename, gz], 2),
-    "another log with the same first 4 KB": (
-        [append(300, 0), lambda log: (log.unlink(), append(60, 0)(log), append(400, 500)(log))],
-        760,
-    ),
-    "compression under way, never read before": (
-        [lambda log: (append(300, 0)(log), rename(log), start_compressing(log)), finish_compressing],
-        300,
-    ),
-    "copytruncate": ([append(300, 0), copy_and_truncate, append(4, 300)], 304),
-    "copytruncate, more lines before": (
-        [append(300, 0), lambda log: (append(5, 300)(log), copy_and_truncate(log)), append(4, 305)],
-        309,
-    ),
-    "copytruncate, short log": ([append(3, 0), copy_and_truncate, append(4, 3)], 7),
-    "copying under way, long log": ([append(300, 0), start_copying(), finish_copying, append(4, 300)], 304),
-    "half copied, long log": ([append(300, 0), start_copying(9000), finish_copying, append(4, 300)], 304),
-    "half copied, short log": ([append(3, 0), start_copying(100), finish_copying, append(4, 3)], 7),
-    "copied, short log": ([append(3, 0), start_copying(), finish_copying, append(4, 3)], 7),
-    "recreated with the same first line": ([append(3, 0), recreate_with_same_line, append(2, 9)], 6),
-    "unterminated last line": ([write(sms_lines(2)[:-1]), write("\n" + sms_lines(1, first=5))], 3),
-    "line cut in half, then more": ([write(sms_lines(1) + sms_lines(1, first=1)[:70]), append(2, 2)], 2),
-    "NUL bytes and invalid UTF-8": (
-        [lambda log: log.write_bytes(b"\0\0\xff\xfe\n" + sms_lines(2).encode()), append(1, 2)],
-        3,
-    ),
-    "a line of 1 MB": ([write("x" * 1_000_000 + "\n" + sms_lines(2)), append(1, 2)], 3),
-    "a line of 40 MB": ([write("x" * 40_000_000 + "\n" + sms_lines(2)), append(1, 2)], 3),
-    "a new log begins like the compressed one": (
-        [lambda log: (append(300, 0)(log), rename(log), gz(log), append(1, 0)(log)), append(1, 300)],
-        302,
-    ),
-    "inode used again": (
-        [append(300, 0), lambda log: (rename(log), gz(log), append(2, 300)(log)), append(1, 302)],
-        303,
-    ),
-}
+from metering.server import logs
+from metering.server.births import born
+from metering.server.logfiles import KnownFile, PresentFile, digest, identify
+from metering.server.moments import Moment
+from metering.server.state import State
+from tests.unit.metering.rotations import (
+    CASES,
+    DAY,
+    GONE_BEFORE_THE_END,
+    TOLD,
+    append,
+    copy_and_truncate,
+    gz,
+    rename,
+    zst,
+)
+from tests.unit.metering.server_side import NOON, Server, sms_lines
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_line_counts_once(name: str, tmp_path: Path) -> None:
     steps, total = CASES[name]
     server = Server(tmp_path)
+    told = []
     for step in steps:
         step(server.log)
-        assert not server.collect().failures
-        assert not server.collect().failures
+        outcomes = [server.collect(), server.collect()]
+        assert not [failure for outcome in outcomes for failure in outcome.failures]
+        told += [notice for outcome in outcomes for notice in outcome.notices]
     assert server.values("sms_sent") == {DAY: total}
-
-
-GONE_BEFORE_THE_END = {"another log with the same first 4 KB"}
+    assert bool(told) == (name in TOLD)
 
 
 @pytest.mark.parametrize("name", sorted(CASES.keys() - GONE_BEFORE_THE_END))
@@ -260,3 +116,152 @@ def test_no_log_at_all_is_a_failure_and_an_empty_log_is_zero(tmp_path: Path) -> 
     server.log.touch()
     assert not server.collect().failures
     assert server.values("sms_sent") == {DAY: 0}
+
+
+class Watching:
+    """A consumer that counts lines, and does something to the logs while it is asked."""
+
+    def __init__(
+        self, at_first_moment: Callable[[], object] | None = None, at_feed: Callable[[], object] | None = None
+    ):
+        self.lines = 0
+        self._at_first_moment = at_first_moment
+        self._at_feed = at_feed
+
+    def first_moment(self, head: bytes, reference: date) -> Moment | None:
+        del head, reference
+        if self._at_first_moment:
+            self._at_first_moment()
+            self._at_first_moment = None
+        return None
+
+    def begin(self, context: str, reference: date) -> None:
+        del context, reference
+
+    def feed(self, block: bytes) -> None:
+        self.lines += block.count(b"\n")
+        if self._at_feed:
+            self._at_feed()
+            self._at_feed = None
+
+    def context(self) -> str:
+        return ""
+
+    def finish(self, now: object) -> None:
+        del now
+
+    def store(self, state: State) -> None:
+        state.add_count(DAY, "acme", "sms_sent", self.lines)
+        self.lines = 0
+
+
+def read(root: Path, consumer: Watching) -> logs.Reading:
+    with State(root / "state") as state:
+        return logs.read_logs(state, "test", [str(root / "app.log*")], consumer, NOON)
+
+
+def counted(root: Path) -> int:
+    with State(root / "state") as state:
+        rows = state.db.execute("SELECT value FROM counts").fetchall()
+    return sum(value for (value,) in rows)
+
+
+def rename_and_compress(log: Path) -> None:
+    rename(log)
+    gz(log)
+
+
+@pytest.mark.parametrize("rotate", [rename, copy_and_truncate, rename_and_compress])
+@pytest.mark.parametrize("known", [False, True])
+def test_rotated_between_listing_and_reading(rotate: Callable[[Path], object], known: bool, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    append(300, 0)(log)
+    if known:
+        read(tmp_path, Watching())
+        append(20, 300)(log)
+    total = 320 if known else 300
+
+    read(tmp_path, Watching(at_first_moment=lambda: (rotate(log), append(30, 500)(log))))
+    read(tmp_path, Watching())
+
+    assert counted(tmp_path) == total + 30
+
+
+def test_truncated_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read of one content and the other is thrown away, and read again from where it stands."""
+    monkeypatch.setattr(logs, "BLOCK", 4096)
+    log = tmp_path / "app.log"
+    append(300, 0)(log)
+
+    def rotate() -> None:
+        copy_and_truncate(log)
+        append(400, 1000)(log)
+
+    reading = read(tmp_path, Watching(at_feed=rotate))
+
+    assert "was truncated while it was read" in reading.failure
+    assert counted(tmp_path) == 0
+    assert not read(tmp_path, Watching()).failure
+    assert counted(tmp_path) == 700
+
+
+def test_a_new_log_with_the_inode_of_a_deleted_one_is_no_truncation() -> None:
+    """Rotated twice between two runs, and the file system used the inode again: nothing is lost, nothing is told."""
+    seen, now = 1_000, 2_000
+    old, new = b"old" * 2000, b"new" * 2000
+    known = KnownFile(
+        1, "/log", f"1:7/9:{seen}:{seen}", 4096, digest(old[:4096]), 6000, digest(old[-256:]), 256, "", True, True
+    )
+    compressed = PresentFile(Path("/log.2.gz"), 100, 0.0, f"1:8/100:{now}:{now}", True, old[:4096])
+    live = PresentFile(Path("/log"), 6000, 0.0, f"1:7/6000:{now}:{now}", False, new[:4096])
+
+    def notices(born: int | None) -> str:
+        return " ".join(identify([compressed, live], [known], lambda path: born).notices)
+
+    assert "truncated" not in notices(born=seen + 1)
+    assert "truncated" in notices(born=seen - 500)
+    # Where nobody knows when the log was made, a loss is told rather than hidden.
+    assert "truncated" in notices(born=None)
+
+
+def test_the_system_says_when_a_file_was_made(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.touch()
+    born_first = born(first)
+    os.utime(first, (1, 1))
+    second.touch()
+    born_second = born(second)
+    assert born_first is not None
+    assert born_second is not None
+    assert abs(born_first - second.stat().st_mtime_ns) < 60 * 10**9
+    assert born_first <= born_second
+
+
+def test_without_the_zstd_command_the_file_is_named_and_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(tmp_path)
+    append(3, 0)(server.log)
+    rename(server.log)
+    zst(server.log)
+    append(1, 3)(server.log)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", str(tmp_path))
+        reason = server.collect().failures[0][1]
+    assert reason.endswith("metering.log.1.zst is compressed by zstd, which is not installed here: apt install zstd")
+    assert not server.collect().failures
+    assert server.values("sms_sent") == {DAY: 4}
+
+
+def test_a_damaged_zstd_file_is_told_once_and_its_good_part_counts(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    log = server.log
+    append(40_000, 0)(log)
+    rename(log)
+    zst(log)
+    older = log.with_name("metering.log.1.zst")
+    older.write_bytes(older.read_bytes()[:-1000])
+    append(1, 0)(log)
+    assert [reason for _, reason in server.collect().failures if "is damaged" in reason]
+    assert not server.collect().failures
+    assert 1 < server.values("sms_sent")[DAY] < 40_001

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
@@ -13,9 +14,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from provision.fleet import load_fleet
 from reports import annual as verb
+from reports.annex import Page
 from reports.cli import main
 from reports.staging import staging
+from reports.to_pdf import Press
 from tests.generated import PROFILES, Profile, generate
 
 YEAR = 2025
@@ -25,11 +29,16 @@ SMALL = (
 )
 
 
-@pytest.fixture
-def fleet(tmp_path: Path) -> Path:
-    directory = tmp_path / "fleet"
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("generated") / "fleet"
     generate(directory, YEAR, SMALL)
     return directory
+
+
+@pytest.fixture
+def fleet(generated: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(generated, tmp_path / "fleet")
 
 
 def run(*arguments: object) -> Result:
@@ -127,6 +136,52 @@ def test_single_days_without_samples_are_a_warning(fleet: Path) -> None:
     mine = {row["line"]: row for row in usage_rows(fleet.parent / "papers") if row["instance"] == "acme"}
     assert mine["sms"]["days_sampled"] == "364"
     assert mine["sms"]["note"] == "1 jour sans relevé"
+
+
+def test_who_has_too_few_samples_comes_first(fleet: Path) -> None:
+    """Of beta, the whole of June is missing: 30 of 266 days; of acme, nothing."""
+    for path in (fleet / "ledger").rglob(f"{YEAR}-06-*.csv"):
+        rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(row for row in rows if ",beta," not in row), encoding="utf-8", newline="")
+    result = annual(fleet, "--json")
+    assert result.exit_code == 3
+    first, second = json.loads(result.stdout)["statements"]
+    assert (first["instance"], first["coverage_percent"], first["below_coverage"]) == ("beta", "88.7", True)
+    assert (second["instance"], second["coverage_percent"], second["below_coverage"]) == ("acme", "100.0", False)
+    assert "less than 95 % of the days were sampled for 1 customer, listed first" in result.stderr
+    table = annual(fleet).stdout
+    assert table.index("beta") < table.index("acme")
+    # The CSV is in the order that its readers know.
+    assert next(iter(usage_rows(fleet.parent / "papers")))["instance"] == "acme"
+    settings = fleet / "chill.toml"
+    settings.write_text(settings.read_text() + "\n[reports]\ncoverage_percent = 88\n")
+    assert [one["instance"] for one in json.loads(annual(fleet, "--json").stdout)["statements"]] == ["acme", "beta"]
+
+
+def test_what_was_agreed_is_no_gap(fleet: Path) -> None:
+    path = fleet / "inventory" / "instances" / "acme.yml"
+    agreed = '[{key: sms.price, value: "0.10", reason: "pilot customer"}]'
+    path.write_text(path.read_text().replace(", tariff: standard", f", tariff: standard, overrides: {agreed}"))
+    result = annual(fleet)
+    assert result.exit_code == 0
+    assert "warning" not in result.stderr
+    mine = {row["line"]: row for row in usage_rows(fleet.parent / "papers") if row["instance"] == "acme"}
+    assert mine["sms"]["note"] == "condition particulière\u00a0: pilot customer"
+    assert mine["sms"]["unit_price"] == "0.10"
+
+
+def test_missing_days_are_estimated_on_demand_only(fleet: Path) -> None:
+    for path in (fleet / "ledger").rglob(f"{YEAR}-03-17*"):
+        path.unlink()
+    plain = json.loads(annual(fleet, "--json").stdout)["statements"][0]
+    result = annual(fleet, "--json", "--estimate")
+    made = json.loads(result.stdout)["statements"][0]
+    assert (plain["estimated"], made["estimated"]) == (False, True)
+    assert "days without a sample were estimated for 1 customer, as their papers say" in result.stderr
+    assert Decimal(made["lines"]["sms"]) > Decimal(plain["lines"]["sms"])
+    mine = {row["line"]: row for row in usage_rows(fleet.parent / "papers") if row["instance"] == "acme"}
+    assert "estimation\u00a0: " in mine["sms"]["note"]
+    assert mine["sms"]["days_sampled"] == "364"
 
 
 def test_customers_without_a_contract_in_the_year_are_left_out(fleet: Path) -> None:
@@ -230,6 +285,11 @@ def test_an_output_directory_that_cannot_be_written(unchanged: Path, out: str) -
     assert tree(unchanged) == before
 
 
+def papers_in(directory: Path) -> dict[str, str]:
+    """Without what is hidden."""
+    return {name: digest for name, digest in tree(directory).items() if not name.startswith(".")}
+
+
 def test_an_interrupted_run_leaves_the_older_papers_whole(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     annual(fleet)
     papers = fleet.parent / "papers"
@@ -243,8 +303,68 @@ def test_an_interrupted_run_leaves_the_older_papers_whole(fleet: Path, monkeypat
     monkeypatch.setattr(verb, "annex_page", interrupt)
     result = annual(fleet)
     assert result.exit_code == 1
-    assert tree(papers) == before
+    assert papers_in(papers) == before
     assert {path.name for path in fleet.parent.iterdir()} == {"fleet", "papers"}
+    monkeypatch.undo()
+    assert annual(fleet).exit_code == 0
+    after = tree(papers)
+    assert {name for name in before if after[name] == before[name]} == {f"monthly-{YEAR}.csv"}
+    assert after.keys() == before.keys()
+
+
+def test_what_was_printed_before_an_interruption_is_not_printed_again(
+    fleet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless what it is made from has changed: here the client of one of two customers."""
+    whole = Press._set
+    printed: list[str] = []
+
+    def counted(press: Press, compiler: object, page: Page, content: str) -> bytes:
+        printed.append(page.get("instance", "fleet"))
+        return whole(press, compiler, page, content)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Press, "_set", counted)
+    out = fleet.parent / "papers"
+    with pytest.raises(KeyboardInterrupt):
+        verb.annual(load_fleet(fleet), YEAR, out, "fr", interrupt)
+    assert not out.exists()
+    printed.clear()
+    assert annual(fleet).exit_code == 0
+    assert printed == []
+    with pytest.raises(KeyboardInterrupt):
+        verb.annual(load_fleet(fleet), YEAR, out, "fr", interrupt)
+    printed.clear()
+    path = fleet / "inventory" / "instances" / "beta.yml"
+    path.write_text(path.read_text().replace("=Beta", "Gamma"))
+    assert annual(fleet).exit_code == 0
+    assert sorted(printed) == ["beta.chill.pro", "fleet"]
+
+
+@pytest.mark.parametrize(
+    "formats,expected",
+    [
+        ("xlsx", {"usage-2025.xlsx"}),
+        ("csv,json", {"usage-2025.csv", "monthly-2025.csv", "usage-2025.json"}),
+        ("json, csv-fr,json", {"usage-2025.fr.csv", "monthly-2025.fr.csv", "usage-2025.json"}),
+    ],
+)
+def test_the_figures_come_in_the_formats_that_are_asked_for(fleet: Path, formats: str, expected: set[str]) -> None:
+    result = annual(fleet, "--format", formats)
+    assert result.exit_code == 0, result.output
+    assert {name for name in tree(fleet.parent / "papers") if not name.endswith(".pdf")} == expected
+    assert all(name in result.stdout for name in expected)
+
+
+@pytest.mark.parametrize("formats", ["xls", "csv,pdf", "", ","])
+def test_a_format_that_is_none(unchanged: Path, formats: str) -> None:
+    result = annual(unchanged, "--format", formats)
+    assert result.exit_code == 2
+    assert "--format" in result.stderr
+    assert "csv,csv-fr,xlsx,json" in result.stderr
 
 
 def test_a_new_directory_appears_whole_and_readable(tmp_path: Path) -> None:

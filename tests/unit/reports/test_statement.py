@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from metering.ledger.usage import MonthUsage, Window, YearUsage
 from metering.samples import METRICS
 from provision.fleet import Contract
-from reports.lines import Line, graduated
-from reports.statement import Statement, billing_window, make_statement
+from reports.formulas import graduated
+from reports.lines import Line
+from reports.statement import Part, Statement, billing_window
+from reports.statement import statement_of as statement_of_parts
 from reports.table import words
 from reports.tariff import Tariff, Tier, parse_tariff
 from reports.to_csv import usage_csv
@@ -138,7 +140,8 @@ def bill(usage: YearUsage, prices: Tariff | None = None, span: list[int] | None 
     prices = prices or tariff()
     first, last = span or [1, 12]
     window = Window(date(2026, first, 1), date(2026, last, 28), first, last)
-    return make_statement(customer(date(2020, 1, 1)), prices, prices.versions[0], window, usage)
+    part = Part(window, "standard", prices.versions[0], usage)
+    return statement_of_parts(customer(date(2020, 1, 1)), prices, [part])
 
 
 def line(statement: Statement, name: str) -> Line:

@@ -11,8 +11,9 @@ from typing import Any
 from metering.ledger.usage import MonthUsage, Window, YearUsage
 from metering.samples import METRICS
 from provision.fleet import Contract
+from reports.billing import YearTerms, charge, year_terms
 from reports.lines import GIGABYTE
-from reports.statement import Customer, Statement, billing_window, make_statement
+from reports.statement import Customer, Statement
 from reports.tariff import Tariff, parse_tariff
 
 CASES = Path(__file__).parents[2] / "cases" / "statement"
@@ -27,20 +28,30 @@ def tariff(name: str = "standard") -> Tariff:
     return found
 
 
-def customer(starts: date, ends: date | None = None, client: str = "ASBL Acme", slug: str = "acme") -> Customer:
-    contract = Contract(starts=starts, ends=ends, tariff="standard")
+def customer(
+    starts: date, ends: date | None = None, client: str = "ASBL Acme", slug: str = "acme", **agreed: Any
+) -> Customer:
+    """A customer by the standard tariff, or as `agreed`: other keys of the contract."""
+    contract = Contract.model_validate({"tariff": "standard", **agreed, "starts": starts, "ends": ends})
     return Customer(slug, client, f"{slug}.chill.pro", contract)
+
+
+def terms_of(case: Mapping[str, Any], client: str = "ASBL Acme", slug: str = "acme") -> YearTerms:
+    """By which prices a case is billed."""
+    agreed = {"tariff": case["tariff"], **case.get("contract", {})}
+    # TOML has no null.
+    overrides = [{**one, "value": None if one["value"] == "" else one["value"]} for one in agreed.get("overrides", [])]
+    whom = customer(case["starts"], case.get("ends"), client, slug, **agreed | {"overrides": overrides})
+    found, problems = year_terms({slug: whom}, CASES / "tariffs", case["year"])
+    assert slug in found, problems
+    return found[slug]
 
 
 def statement_of(case: Mapping[str, Any], client: str = "ASBL Acme", slug: str = "acme") -> Statement:
     """The statement of a case as in tests/cases/statement/README.md."""
-    whom = customer(case["starts"], case.get("ends"), client, slug)
-    window = billing_window(whom.contract, case["year"])
-    prices = tariff(case["tariff"])
-    version = prices.in_force(case["year"], whom.contract.starts)
-    assert window
-    assert version
-    return make_statement(whom, prices, version, window, usage_of(case, window, slug))
+    terms = terms_of(case, client, slug)
+    usages = [usage_of(case, part.window, slug) for part in terms.parts]
+    return charge(terms, usages, estimate=case.get("estimate", False))
 
 
 def usage_of(case: Mapping[str, Any], window: Window, slug: str = "acme") -> YearUsage:

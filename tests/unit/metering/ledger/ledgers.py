@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 from metering.ledger.files import list_files
@@ -53,6 +53,21 @@ def write_run(
     users = directory / f"{day}.{server}.{at}.users.csv"
     users.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
     return samples, users
+
+
+def write_days(
+    ledger: Path, days: Iterable[date], value: int | None = 1, metric: str = "sms_sent", hour: int = 0
+) -> None:
+    """One run per day, in the night after it, with one sample of acme; None for a failed one."""
+    for day in days:
+        at = (day + timedelta(days=1)).strftime(f"%Y%m%dT{hour:02d}1500Z")
+        note = {("acme", metric): "the database did not answer"} if value is None else None
+        write_run(ledger / str(day.year), day.isoformat(), at, {("acme", metric): value}, notes=note)
+
+
+def march(*days: int) -> list[date]:
+    """These days of March 2026, which is when the contracts of `make_ledger_fleet` start."""
+    return [date(2026, 3, day) for day in days]
 
 
 def make_ledger_fleet(directory: Path, slugs: Iterable[str] = ("acme",)) -> Fleet:

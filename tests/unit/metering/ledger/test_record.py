@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from metering.ledger.compact import compact
 from metering.ledger.record import record
 from metering.ledger.store import open_ledger
 from provision.errors import ChillError, RequestError
@@ -46,6 +47,15 @@ def test_recorded_again_replaces_also_when_the_clock_stands_or_goes_back(fleet: 
     assert ledger.problems({"acme"}) == []
     assert [value for *_, value in samples_of(ledger)] == [10, 5]
     assert len({name.split(".")[2] for name in visible(fleet)}) == 4
+
+
+def test_recorded_again_replaces_what_was_compacted(fleet: Fleet) -> None:
+    day = date(2024, 12, 31)
+    record(fleet, "acme", "collabora_users", 12, day, "", NOW)
+    compact(fleet.ledger, "2024-12", False, lambda line: None)
+    assert not list(fleet.ledger.glob("2024/*.csv"))
+    record(fleet, "acme", "collabora_users", 11, day, "", NOW.replace(year=2025))
+    assert [value for *_, value in samples_of(open_ledger(fleet.ledger))] == [11]
 
 
 def test_it_adds_to_what_servers_count(fleet: Fleet) -> None:

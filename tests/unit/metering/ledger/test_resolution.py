@@ -112,11 +112,21 @@ def test_users_that_do_not_bear_out_their_count_are_found(users: list[str], mess
     assert message in problem.message
 
 
-@pytest.mark.parametrize("at_once", [1, 4, 1000])
-def test_every_month_is_checked_however_many_at_once(
-    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("metering.ledger.store.CHECKED_AT_ONCE", at_once)
+@pytest.mark.parametrize("latest_first", [True, False])
+def test_of_two_counts_in_one_file_the_latest_is_that_of_its_users(latest_first: bool, tmp_path: Path) -> None:
+    values = {("acme", "active_users"): 2}
+    samples, _ = write_run(
+        tmp_path / "2026", "2026-01-01", "20260102T001500Z", values, {"acme": [pseudonym("a"), pseudonym("b")]}
+    )
+    header, latest = samples.read_text().splitlines()
+    earlier = latest.replace(",2,ok", ",5,ok").replace("00:15:00Z", "00:14:00Z")
+    rows = (latest, earlier) if latest_first else (earlier, latest)
+    samples.write_text("\n".join([header, *rows, ""]))
+    assert open_ledger(tmp_path).problems() == []
+    assert [value for *_, value in samples_of(open_ledger(tmp_path))] == [2]
+
+
+def test_every_month_is_checked(tmp_path: Path) -> None:
     days = ["2026-01-31", "2026-02-01", "2026-02-28", "2026-07-01", "2026-12-31"]
     for day in days:
         write_run(tmp_path / "2026", day, "20270101T001500Z", {("acme", "active_users"): 1}, {"acme": ["nobody"]})

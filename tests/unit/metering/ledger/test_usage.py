@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
 from datetime import date, timedelta
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -151,6 +153,28 @@ def write_runs(
             values[instance, "active_users"] = None if users is None else len(users)
         listed = {instance: sorted(map(pseudonym, users)) for instance, users in people.items() if users}
         write_run(directory / "2026", day.isoformat(), at, values, listed, server)
+
+
+def random_runs(number: int) -> list[Any]:
+    """So many runs of a year, as RUNS has a few: the same at every call."""
+    drawn = random.Random(number)
+    found: dict[tuple[date, str, int], Any] = {}
+    while len(found) < number:
+        day = date(2026, drawn.randint(1, 12), drawn.randint(1, 28))
+        key = (day, drawn.choice(["srv1", "srv2", "manual"]), drawn.randrange(86400))
+        cells = {
+            (instance, metric): None if drawn.random() < 0.2 else drawn.randrange(10**18)
+            for instance in ("acme", "beta")
+            for metric in METRICS
+            if metric != "active_users" and drawn.random() < 0.7
+        }
+        people = {
+            instance: None if drawn.random() < 0.2 else set(drawn.sample("abcdefgh", drawn.randrange(8)))
+            for instance in ("acme", "beta")
+            if drawn.random() < 0.8
+        }
+        found[key] = (*key, cells, people)
+    return list(found.values())
 
 
 @given(RUNS, MONTHS)
