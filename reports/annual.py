@@ -5,7 +5,7 @@ Everything is read and checked before anything is written; every problem in file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ FLEET_PAPER = "fleet"
 
 @dataclass(frozen=True, slots=True)
 class Annual:
-    """What a run made: the files in order of writing, the statements, and older papers found beside them.
+    """What a run made: the files as they are listed, the statements, and older papers found beside them.
 
     The statements of the instances whose samples cover too little come first, see `statement.by_coverage`.
     """
@@ -75,7 +75,7 @@ def annual(
         for done, (name, content) in enumerate(made):
             stage.write(name, content)
             progress(done + 1, count)
-        files = stage.publish()
+        files = _as_listed(stage.publish(), year)
     return Annual(files, ordered, tuple(leftovers(out, year, {path.name for path in files})))
 
 
@@ -129,11 +129,21 @@ def papers(
     text = words(language)
     press = Press.for_fleet(fleet, year, text, memory)
     yield from tables(statements, year, text, formats)
-    before = statements_before(fleet, year)
-    yield f"{FLEET_PAPER}-{year}.pdf", press.fleet(overview_page(statements, year, text, before))
     printed = press.annexes(annex_page(statement, text) for statement in statements)
     for statement, pdf in zip(statements, printed, strict=True):
         yield f"{statement.customer.instance}-{year}.pdf", pdf
+    # Last: what Typst remembers of a table of all customers would slow down every paper that comes after it.
+    before = statements_before(fleet, year)
+    yield _fleet_paper(year), press.fleet(overview_page(statements, year, text, before))
+
+
+def _fleet_paper(year: int) -> str:
+    return f"{FLEET_PAPER}-{year}.pdf"
+
+
+def _as_listed(files: Iterable[Path], year: int) -> tuple[Path, ...]:
+    """In the order in which they are read: tables, the fleet's paper, the customers'."""
+    return tuple(sorted(files, key=lambda path: (path.suffix == ".pdf", path.name != _fleet_paper(year))))
 
 
 def statements_before(fleet: Fleet, year: int) -> tuple[Statement, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, cast
 
 from metering.server.config import Postfix
 from metering.server.logs import Consumer, Reading, read_logs
@@ -37,14 +37,15 @@ def read_mail_log(state: State, source: str, postfix: Postfix, consumer: Consume
     notices = []
     try:
         oldest = journal.oldest(consumer)
-        if known and not journal.holds(known):
+        held = not known or journal.holds(known)
+        if not held:
             text = f"lines between the last reading and the oldest entry it still has, of {oldest}, may be lost"
             notices.append(f"the journal was cleaned up to after where it was read: {text}")
         if not known and state.knows_files(source):
             known = journal.end()
             notices.append("e-mails are counted from the journal from now on, no more from log files")
         else:
-            known = journal.read(consumer, known) or known
+            known = journal.read(consumer, known, held) or known
     except LogError as problem:
         # Nothing of this reading is kept: the next one begins where this one began.
         return Reading(problem.text)
@@ -85,13 +86,16 @@ class Journal:
         with self._run("--show-cursor", "--lines=1", _MAIL) as output:
             return _split(output.read())[1]
 
-    def read(self, consumer: Consumer, after: str) -> str:
+    def read(self, consumer: Consumer, after: str, held: bool) -> str:
         """Feed all mail entries after a cursor (or all there are); the cursor of the last one, empty when there was
         none. LogError when journalctl fails.
+
+        `held`: the entry of the cursor is still there. journalctl passes over one entry even where it is not.
         """
         cursor = ""
         consumer.begin("", date.min)
-        with self._run("--show-cursor", _MAIL, *([f"--after-cursor={after}"] if after else [])) as output:
+        since = [f"--after-cursor={after}" if held else f"--cursor={after}"] if after else []
+        with self._run("--show-cursor", _MAIL, *since) as output:
             rest = b""
             while chunk := output.read(BLOCK):
                 data = rest + chunk
@@ -103,12 +107,14 @@ class Journal:
             lines, cursor = _split(rest)
             if lines:
                 consumer.feed(lines)
+        if not cursor and rest:
+            raise LogError(f"{self._name} cannot be read: journalctl ended before its time; run this again")
         return cursor
 
     def read_whole(self, consumer: Consumer) -> str:
         """Feed all mail entries; the day of the oldest entry of any program. LogError as above."""
         oldest = self.oldest(consumer)
-        self.read(consumer, "")
+        self.read(consumer, "", held=True)
         return oldest
 
     @contextmanager
@@ -116,31 +122,31 @@ class Journal:
         """What journalctl prints. It is ended when nobody reads on; LogError when it fails by itself."""
         # Only where there is a journal to read: it costs every other run some time.
         import subprocess
+        import tempfile
 
         environment = {**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0"}
         command = [*self._command, *arguments]
-        try:
-            process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment
-            )
-        except FileNotFoundError:
-            raise LogError(f"{self._name} cannot be read: journalctl is not installed here") from None
-        output = process.stdout
-        if output is None:
-            raise LogError(f"{self._name} cannot be read")
-        with output:
+        with tempfile.TemporaryFile() as complaints:
             try:
-                yield output
-                wanted = not output.read(1)
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
-            if not wanted:
-                process.kill()
-            status = process.wait()
-        if wanted and status != 0:
-            raise LogError(f"{self._name} cannot be read: journalctl ended with status {status}")
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, env=environment
+                )
+            except FileNotFoundError:
+                raise LogError(f"{self._name} cannot be read: journalctl is not installed here") from None
+            with process:
+                output = cast("IO[bytes]", process.stdout)
+                try:
+                    yield output
+                    ended = not output.read(1)
+                except BaseException:
+                    process.kill()
+                    raise
+                if not ended:
+                    process.kill()
+            complaints.seek(0)
+            # It ends with status 1 where no entry matches, too, but then without a word.
+            if ended and process.returncode != 0 and (process.returncode != 1 or complaints.read(1)):
+                raise LogError(f"{self._name} cannot be read: journalctl failed; try it as the user of the collection")
 
 
 def _split(text: bytes) -> tuple[bytes, str]:

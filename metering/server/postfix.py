@@ -27,10 +27,9 @@ DISCARDED: Final = "discarded by the other side"
 HERE: Final = "delivered on this machine"
 COUNTED: Final = ""
 
-_SASL = re.compile(rb", sasl_username=([^,\n]+)")
 _RELAY = re.compile(rb"(.*?)\[(.*)\](:\d+)?")
 _QUEUED = re.compile(rb"\b(?:queued|forwarded) as <?([0-9A-Za-z]+)")
-_REMOVED, _DELIVERY, _UID = b"rtu"
+_REMOVED, _DELIVERY, _UID, _CLIENT = b"rtuc"
 # Those that say that a message has left the queue.
 _QUEUE_PROGRAMS: Final = frozenset({b"qmgr", b"oqmgr", b"nqmgr", b"postsuper"})
 _Event = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
@@ -95,16 +94,19 @@ class PostfixLog:
             return text
         owners, uids, sent = self._queue.owners, self._senders.uids, Counter[str]()
         rest = b""
-        for program, key, event, rest in search.findall(text):  # noqa: B007 (the last one counts)
+        for program, key, event, others in search.findall(text):
             if not event:
+                rest = b"\n" + others
                 break
             kind = event[0]
             if kind == _REMOVED:
                 owners.pop(key, None)
             elif kind == _UID:
                 owners[key] = uids.get(event, NOBODY)
-            elif kind != _DELIVERY:
-                self._submitted(b"postfix", program, key, event)
+            elif kind == _CLIENT:
+                if program == b"smtpd" and key != b"NOQUEUE":
+                    _, _, name = event.partition(b", sasl_username=")
+                    owners[key] = self._senders.of_sasl(name.partition(b",")[0]) if name else None
             else:
                 owner = owners.get(key)
                 if owner:
@@ -124,7 +126,7 @@ class PostfixLog:
                     self._delivered(moment, b"postfix", program, key, event)
         for owner, recipients in sent.items():
             self._queue.counts[moment.day, owner] += recipients
-        return b"\n" + rest if rest else b""
+        return rest
 
     def _feed_any(self, events: Iterable[_Event]) -> None:
         for dated, offset, undated, tag, key, event in events:
@@ -152,8 +154,8 @@ class PostfixLog:
             if program == b"pickup":
                 self._queue.submit(instance, key, self._senders.of_uid(event))
         elif program == b"smtpd" and key != b"NOQUEUE":
-            sasl = _SASL.search(event)
-            self._queue.submit(instance, key, self._senders.of_sasl(sasl[1]) if sasl else None)
+            _, _, name = event.partition(b", sasl_username=")
+            self._queue.submit(instance, key, self._senders.of_sasl(name.partition(b",")[0]) if name else None)
 
     def _delivered(self, moment: Moment, instance: bytes, program: bytes, key: bytes, event: bytes) -> None:
         """`to=<recipient>, relay=host[address]:25, …, status=sent (answer)`."""

@@ -17,13 +17,13 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from metering.server import logs
+from metering.server import loglines, logs
 from metering.server.collect import collect
 from metering.server.config import load_config
 from tests.unit.metering.server_side import NOON
 
 # Small ones, so that a log of some kilobytes is read in many blocks and committed many times.
-logs.BLOCK = 4096  # type: ignore[misc]
+loglines.BLOCK = 4096  # type: ignore[misc]
 logs.COMMIT_EVERY = 12_000  # type: ignore[misc]
 
 

@@ -139,7 +139,9 @@ def explain(site: Site) -> None:
     for name in group.commands if isinstance(group, click.Group) else ():
         for day in (site.year.days[3], YESTERDAY):
             for slug in ("acme", "beta"):
-                assert site.on_server("explain", name, slug, day.isoformat()).returncode != 2
+                # Nobody counts the e-mails of beta, whose database cannot be reached: both are told.
+                done = site.on_server("explain", name, slug, day.isoformat())
+                assert (done.returncode == 2) == ((name, slug) == ("emails", "beta"))
 
 
 def pull(site: Site) -> None:

@@ -26,6 +26,7 @@ from click.testing import CliRunner, Result
 
 from provision.cli import main
 from provision.graph import PERMISSIONS
+from provision.letter import printed_fingerprint
 from provision.verify import CheckResult
 from tests.fixtures.token_endpoint import Directory, token_endpoint
 from tests.integration.keys import Home, home
@@ -242,7 +243,8 @@ def test_graph_set_changes_them_later_on_production_alone(world: World) -> None:
     assert world.graph(DOMAINS[0]) == [CLIENT, SECOND, TENANT]
     assert world.environment(DOMAINS[0]).items() >= before.items()
     assert world.environment(DOMAINS[1]) == test
-    assert json.loads(second.stdout)["expires"] == EXPIRES.isoformat()
+    told = json.loads(second.stdout)
+    assert (list(told["hosts"]), told["expires"]) == ([DOMAINS[0]], EXPIRES.isoformat())
     assert [entry["event"] for entry in world.journal()[-3:]] == ["started", "ended", "graph_set"]
     assert_nowhere(SECRET, world, first)
     assert_nowhere(SECOND, world, second)
@@ -271,6 +273,22 @@ def test_graph_set_that_microsoft_refuses_leaves_the_present_ones(world: World, 
     assert refused.exit_code == 2
     assert tree(world.fleet) == before
     assert world.graph(DOMAINS[0]) == [CLIENT, SECRET, TENANT]
+
+
+@pytest.mark.parametrize("command", [["create", "acme", "--graph"], ["graph", "set", "acme"]])
+def test_a_run_that_fails_says_how_to_go_on_and_reminds_of_nothing(world: World, command: list[str]) -> None:
+    assert world.create().exit_code == 0
+    play = yaml.safe_load((world.playbooks / "environment.yml").read_text())
+    play[0]["tasks"].insert(0, {"name": "Break", "ansible.builtin.command": "false"})
+    (world.playbooks / "environment.yml").write_text(yaml.safe_dump(play, sort_keys=False))
+
+    failed = world.run(*command, "-", "--yes", stdin=document())
+
+    assert failed.exit_code == 1
+    assert f"go on with: chill-provision {' '.join(command)} FILE" in failed.stderr
+    assert world.graph(DOMAINS[0]) == [None, None, None]
+    assert not [entry for entry in world.journal() if entry["event"] == "graph_set"]
+    assert_nowhere(SECRET, world, failed)
 
 
 def test_the_plan_tells_and_asks_microsoft_and_changes_nothing(world: World, directory: Directory) -> None:
@@ -325,5 +343,21 @@ def test_the_technical_contact_gets_the_letter(world: World) -> None:
     body = mail.get_content().replace("\r\n", "\n")
     assert body == printed.stdout.split("\n\n", 1)[1]
     assert all(permission in body for permission in PERMISSIONS)
+    assert "Ask us first how to encrypt" in " ".join(body.split())
     assert len(world.mailbox.letters) == 2
     assert world.journal()[-1]["event"] == "graph_letter_sent"
+
+
+def test_the_letter_names_our_key_when_one_can_encrypt_to_it(world: World) -> None:
+    assert world.create("--technical-contact", "Alix Martin <alix@example.org>").exit_code == 0
+    settings = world.fleet / "chill.toml"
+    text, signs_only = settings.read_text(), world.keys.make("Letters <letters@example.org>", "ed25519", "sign", "1y")
+    printed = {}
+    for key in (world.fingerprint, signs_only):
+        settings.write_text(text.replace("[openpgp]", f'[openpgp]\nsigning_key = "{key}"'))
+        printed[key] = world.run("graph", "letter", "acme", "--lang", "fr").stdout
+
+    assert printed_fingerprint(world.fingerprint) in printed[world.fingerprint]
+    assert "Demandez-nous" not in printed[world.fingerprint]
+    assert printed_fingerprint(signs_only) not in printed[signs_only]
+    assert "Demandez-nous" in printed[signs_only]

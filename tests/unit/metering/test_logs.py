@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from metering.server import logs
+from metering.server import loglines, logs
 from metering.server.births import born
 from metering.server.logfiles import KnownFile, PresentFile, digest, identify
 from metering.server.moments import Moment
@@ -181,15 +181,16 @@ def test_rotated_between_listing_and_reading(rotate: Callable[[Path], object], k
         append(20, 300)(log)
     total = 320 if known else 300
 
-    read(tmp_path, Watching(at_first_moment=lambda: (rotate(log), append(30, 500)(log))))
+    reading = read(tmp_path, Watching(at_first_moment=lambda: (rotate(log), append(30, 500)(log))))
     read(tmp_path, Watching())
 
+    assert not reading.failure
     assert counted(tmp_path) == total + 30
 
 
 def test_truncated_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read of one content and the other is thrown away, and read again from where it stands."""
-    monkeypatch.setattr(logs, "BLOCK", 4096)
+    monkeypatch.setattr(loglines, "BLOCK", 4096)
     log = tmp_path / "app.log"
     append(300, 0)(log)
 
