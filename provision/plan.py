@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from provision.errors import InvalidFiles, Problem, RequestError
 from provision.fleet import Fleet, Instance, InstanceVariables
 from provision.graph import GraphCredentials, missing_permissions
-from provision.names import EXAMPLE, KINDS, Kind, instance_names, slug_fault
+from provision.names import EXAMPLE, Kind, instance_names, slug_fault
 from provision.settings import Language
 
 # Where each value of an instance comes from on the command line: faults are told in these words.
@@ -280,41 +280,3 @@ def _missing(instance: Instance, fleet: Fleet, today: date | None) -> Iterator[s
         yield "the letter will not be signed: chill.toml names no openpgp.signing_key"
     if today and contract.ends and contract.ends < today:
         yield f"the contract ended on {contract.ends}"
-
-
-def plan_text(plan: Plan) -> str:
-    """A plan as a person would write it to another."""
-    instance, contract = plan.instance, plan.instance.contract
-    until = f" until {contract.ends}" if contract.ends else ""
-    opening = "is new" if plan.new else "exists"
-    lines = [
-        f"{instance.slug}, for {instance.client}, {opening}.",
-        "",
-        f"Both environments run release {plan.release}:",
-        "",
-    ]
-    for kind, environment in zip(KINDS, instance.names.environments, strict=True):
-        lines.append(f"    {kind:<12}https://{environment.domain} on {instance.servers[kind]}")
-    if plan.placed:
-        lines += ["", f"The server was chosen for its room. {plan.placed}."]
-    lines += [
-        "",
-        f"The contract runs from {contract.starts}{until}, by the tariff {contract.tariff}. "
-        f"Questions go to {instance.names.support_address}.",
-        "",
-    ]
-    responsible = f"{instance.responsible.name} <{instance.responsible.email}>"
-    if plan.letter:
-        owner = f", {plan.key}" if plan.key else ""
-        lines += [
-            f"The passwords go to {responsible}, {plan.letter},",
-            f"to the key {instance.responsible.fingerprint}{owner}.",
-        ]
-    else:
-        lines += [f"{responsible} was given the passwords before; they stay as they are, and no letter is sent."]
-    if plan.calendars:
-        lines += ["", f"Microsoft Graph takes the credentials for calendars. They go to {plan.calendars}."]
-    if plan.missing:
-        lines += ["", "Missing, but not needed:", *(f"  - {what}" for what in plan.missing)]
-    lines += ["", "Steps:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, start=1))]
-    return "\n".join(lines)

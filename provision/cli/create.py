@@ -69,7 +69,8 @@ def create(
         --starts 2026-03-01 --tariff standard
     """
     from provision.create import carry_out, prepare
-    from provision.plan import Request, plan_text
+    from provision.plan import Request
+    from provision.plan_text import plan_text
 
     loaded = load(fleet)
     delivery = travelling(loaded, letter_to, by_mail=by_mail, language=language)

@@ -10,7 +10,8 @@ import pytest
 
 from provision.errors import RequestError
 from provision.fleet import Fleet, load_fleet
-from provision.plan import Delivery, Request, make_plan, plan_text, planned_instance
+from provision.plan import Delivery, Request, make_plan, planned_instance
+from provision.plan_text import plan_text
 from tests.unit.provision.fleets import FINGERPRINT, add_instance, make_fleet
 
 REQUEST = Request(
