@@ -27,7 +27,7 @@ _STOCKED = (
     "php8.2-fpm", "php8.2-cli", "php8.2-curl", "php8.2-gd", "php8.2-intl", "php8.2-mbstring", "php8.2-pgsql",
     "php8.2-redis", "php8.2-xml", "php8.2-zip",
     "postgresql-15", "postgresql-15-postgis-3", "redis-server", "postfix", "rsyslog", "logrotate",
-    "nftables", "unattended-upgrades", "acl", "rsync", "faketime",
+    "nftables", "unattended-upgrades", "acl", "rsync", "faketime", "certbot",
     "python3-click", "python3-cryptography", "python3-psycopg", "python3-psycopg2",
 )  # fmt: skip
 
