@@ -64,7 +64,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came of a run: counts per host, why hosts failed, seconds, the log's path, and what differed."""
+    """What came of a run: counts per host, why hosts failed, seconds, the log's path, and what differed.
+
+    `degraded` says by host what is missing although all else went well.
+    """
 
     hosts: Mapping[str, HostResult]
     failures: Sequence[Failure]
@@ -72,6 +75,7 @@ class RunResult:
     seconds: float
     log: Path
     differences: Sequence[Difference] = ()
+    degraded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def succeeded(self) -> bool:
@@ -98,7 +102,13 @@ def run_playbook(run: Run, progress: ProgressFactory) -> RunResult:
         reason = events.last_words() or f"ansible-playbook ended with status {runner.rc}"
         raise ChillError(f"{run.playbook.name} did not run: {reason}", f"log: {run.log}")
     return RunResult(
-        events.hosts, events.failures, stop.is_set(), time.monotonic() - began, run.log, tuple(events.differences)
+        events.hosts,
+        events.failures,
+        stop.is_set(),
+        time.monotonic() - began,
+        run.log,
+        tuple(events.differences),
+        events.degraded,
     )
 
 

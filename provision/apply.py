@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from provision import locks
 from provision.ansible import Run, RunResult, playbooks_directory, run_playbook
-from provision.create import ENVIRONMENT_PLAYBOOK, failure_text
+from provision.certificates import tls_problems
+from provision.create import ENVIRONMENT_PLAYBOOK, failure_text, lacking_text
 from provision.errors import ChillError, Interrupted, InvalidFiles, PartlyDone, RequestError
 from provision.events import HostResult
 from provision.fleet import Fleet, Instance
 from provision.journal import Journal, State
-from provision.preflight import check_servers, release_problems, tls_problems, writable_problems
+from provision.preflight import check_servers, release_problems, writable_problems
 from provision.progress import ProgressFactory
 
 SERVER_PLAYBOOK = "server.yml"
@@ -21,7 +22,7 @@ def apply(fleet: Fleet, slugs: Sequence[str], progress: ProgressFactory) -> RunR
     """Bring the environments of these instances (all when none is named) to what the fleet says.
 
     No password is set. ChillError when it failed on every instance, PartlyDone when on some; the journal of
-    each tells which.
+    each tells which. The result says what is missing of environments that otherwise stand.
     """
     instances = chosen(fleet, slugs)
     run = environments_run(fleet, instances, "apply")
@@ -82,15 +83,16 @@ def _settle(journal: Journal, instance: Instance, result: RunResult) -> bool:
         return False
     missing = HostResult(ok=0, changed=0, failed=0, unreachable=True)
     broken: dict[str, State] = {domain: "failed" for domain in domains if not result.hosts.get(domain, missing).fine}
-    reasons = failure_text([failure for failure in result.failures if failure.host in domains])
+    lacking = {domain: result.degraded[domain] for domain in domains if domain in result.degraded}
+    reasons = [failure_text([failure for failure in result.failures if failure.host in domains]), lacking_text(lacking)]
     journal.add(
         instance.slug,
         "apply",
         "ended",
         result="failed" if broken else "ok",
-        environments=broken,
+        environments={**dict.fromkeys(lacking, "degraded"), **broken},
         seconds=result.seconds,
-        detail=reasons,
+        detail="\n".join(filter(None, reasons)),
     )
     return not broken
 

@@ -32,6 +32,7 @@ from provision.placement import AUTO, place
 from provision.plan import Delivery, Plan, Request, make_plan, planned_instance
 from provision.preflight import check_create, check_unoccupied
 from provision.progress import ProgressFactory, checking, progress_for, say
+from provision.resolver import look_up_names
 from provision.secrets import Secret, password
 from provision.token_endpoint import check_credentials
 
@@ -60,7 +61,8 @@ class Prepared:
 class Outcome:
     """What `create` did.
 
-    Counts per host, how many checks passed, and how the letter travelled (empty: not at all).
+    Counts per host, how many checks passed, how the letter travelled (empty: not at all), and what is missing of
+    which environment although the rest of it stands.
     """
 
     instance: Instance
@@ -68,6 +70,7 @@ class Outcome:
     checks: int
     letter: str
     log: Path = field(compare=False)
+    degraded: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -89,7 +92,16 @@ def prepare(
     owner = f"of {key.name}{f', good until {key.expires}' if key.expires else ''}" if key else ""
     ungranted = check_credentials(graph, fleet.settings.graph.authority, "--graph") if graph else ()
     plan = make_plan(
-        instance, fleet, new=new, letter=letter, placed=placed, key=owner, today=today, graph=graph, ungranted=ungranted
+        instance,
+        fleet,
+        new=new,
+        letter=letter,
+        placed=placed,
+        key=owner,
+        today=today,
+        graph=graph,
+        ungranted=ungranted,
+        names=look_up_names(fleet, instance),
     )
     return Prepared(plan, key, delivery, log, graph)
 
@@ -133,14 +145,20 @@ def _create(prepared: Prepared, fleet: Fleet, console: Console) -> Outcome:
         result = build(prepared.instance, fleet, passwords, prepared.log, progress_for(console), retry, graph)
         if graph:
             journal.add(instance.slug, "create", GRAPH_SET, result="ok", expires=graph.expires.isoformat())
-        checks = _verify(fleet, instance, console)
-        states: dict[str, State] = {environment.domain: "ready" for environment in instance.names.environments}
-    journal.add(instance.slug, "create", "ended", result="ok", environments=states, seconds=result.seconds)
+        checks, lacking = _verify(fleet, instance, console)
+        degraded = {**lacking, **result.degraded}
+        states: dict[str, State] = {
+            domain: "degraded" if domain in degraded else "ready" for domain in instance.names.domains
+        }
+    detail = lacking_text(degraded)
+    journal.add(
+        instance.slug, "create", "ended", result="ok", environments=states, seconds=result.seconds, detail=detail
+    )
     letter = ""
     if due and prepared.key:
         post = Post(instance, [to_responsible(instance, prepared.key)], prepared.delivery, passwords, "create", retry)
         letter = deliver(post, fleet, console)
-    return Outcome(instance, result.hosts, checks, letter, prepared.log)
+    return Outcome(instance, result.hosts, checks, letter, prepared.log, degraded)
 
 
 def new_passwords(instance: Instance) -> dict[str, Secret]:
@@ -226,14 +244,21 @@ def _journalled(journal: Journal, instance: Instance) -> Iterator[None]:
         raise
 
 
-def _verify(fleet: Fleet, instance: Instance, console: Console) -> int:
+def lacking_text(degraded: Mapping[str, str]) -> str:
+    """What is missing, a line for each environment."""
+    return "\n".join(f"{domain}: {reason}" for domain, reason in degraded.items())
+
+
+def _verify(fleet: Fleet, instance: Instance, console: Console) -> tuple[int, Mapping[str, str]]:
     """Verify both environments.
 
-    The number of checks that passed, or a ChillError naming those that did not.
+    The number of checks that passed, and what degrades which environment; or a ChillError naming the checks that
+    did not pass.
     """
     with checking(console, f"verifying {instance.slug}") as report:
         checks = verify.run(fleet, instance, report)
-    broken = [check for check in checks if not check.passed]
+    lacking = {check.environment: check.message for check in checks if not check.passed and check.degrades}
+    broken = [check for check in checks if not check.passed and not check.degrades]
     if broken:
         lines = "\n".join(f"{check.environment}: {check.name}: {check.message}" for check in broken)
         raise EnvironmentsFailedError(
@@ -241,4 +266,4 @@ def _verify(fleet: Fleet, instance: Instance, console: Console) -> int:
             f"when it is mended, go on with: chill-provision create {instance.slug}",
             [check.environment for check in broken],
         )
-    return len(checks)
+    return sum(check.passed for check in checks), lacking

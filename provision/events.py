@@ -68,12 +68,16 @@ class Difference:
 
 
 class Events:
-    """Takes the events of one run as they come. `hidden` are texts that must not appear anywhere."""
+    """Takes the events of one run as they come. `hidden` are texts that must not appear anywhere.
+
+    `degraded` says by host what is missing although the run went well (the value `degraded` of a task's result).
+    """
 
     def __init__(self, log: TextIO, hidden: Iterable[str] = ()) -> None:
         self.progress: Progress = PlainProgress((), 0, lambda _: None)
         self.hosts: dict[str, HostResult] = {}
         self.differences: list[Difference] = []
+        self.degraded: dict[str, str] = {}
         self._failures: dict[str, Failure] = {}
         self._spoken: list[str] = []
         self._log = log
@@ -121,8 +125,12 @@ class Events:
         elif outcome == "ok" and result.get("changed"):
             outcome = "changed"
             self.differences.append(Difference(host, task, self.blot(diff_text(result))))
+        if result.get("degraded"):
+            self.degraded[host] = self.blot(one_paragraph(str(result["degraded"])))
         self.progress.task_ended(host, outcome)
         self._write(f"{host}: {outcome}: {task}")
+        if result.get("degraded"):
+            self._write(f"    {self.degraded[host]}")
         if outcome in ("failed", "unreachable"):
             reason = self.blot(failure_reason(result))
             self._failures[host] = Failure(host, task, reason, outcome == "unreachable")

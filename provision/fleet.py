@@ -7,6 +7,7 @@ Ansible's alone.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,11 @@ class Server:
     @property
     def address(self) -> str:
         return str(self.variables.get("ansible_host", self.name))
+
+    @property
+    def public_addresses(self) -> tuple[str, ...]:
+        """Where the world finds it, when that is not where it is managed."""
+        return tuple(map(str, self.variables.get("public_addresses") or ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +208,21 @@ def _read_servers(path: Path) -> tuple[dict[str, Server], Sequence[Problem]]:
     hosts = _mapping(_mapping(document.get("servers")).get("hosts"))
     if not isinstance(document.get("servers"), dict):
         return {}, [Problem(f"{_place(path)}: servers", "is missing", "servers: {hosts: {srv1.example.net: {}}}")]
-    return {str(name): Server(str(name), _mapping(variables)) for name, variables in hosts.items()}, []
+    servers = {str(name): Server(str(name), _mapping(variables)) for name, variables in hosts.items()}
+    return servers, [problem for server in servers.values() for problem in _address_problems(server, path)]
+
+
+def _address_problems(server: Server, path: Path) -> Iterator[Problem]:
+    given = server.variables.get("public_addresses") or ()
+    key = f"{_place(path)}: servers.hosts.{server.name}.public_addresses"
+    if not isinstance(given, list | tuple):
+        yield Problem(key, "expected a list of addresses", "[192.0.2.10]")
+        return
+    for address in server.public_addresses:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            yield Problem(key, f"{address!r} is not an IP address", "[192.0.2.10]")
 
 
 def _mapping(value: Any) -> dict[str, Any]:

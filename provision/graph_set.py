@@ -14,13 +14,14 @@ from rich.console import Console
 
 from provision import locks
 from provision.ansible import Run, playbooks_directory, run_playbook
+from provision.certificates import tls_problems
 from provision.create import ENVIRONMENT_PLAYBOOK, failure_text
 from provision.errors import ChillError, Interrupted, InvalidFiles, Problem, RequestError
 from provision.events import HostResult
 from provision.fleet import Fleet, Instance
 from provision.graph import EVENT, GraphCredentials, graph_variables
 from provision.journal import Journal, states
-from provision.preflight import check_servers, release_problems, tls_problems, writable_problems
+from provision.preflight import check_servers, release_problems, writable_problems
 from provision.progress import progress_for, say
 from provision.token_endpoint import check_credentials
 

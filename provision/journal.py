@@ -36,6 +36,8 @@ ENDS: Mapping[str, State] = {
     "archived": "archived",
 }
 
+# States that an `apply` that ends well leads out of.
+MENDED: frozenset[State] = frozenset({"failed", "degraded"})
 # States that a run leaves behind when it ends well.
 SETTLED: frozenset[State] = frozenset({"ready", "degraded", "suspended", "archived"})
 
@@ -158,8 +160,8 @@ def states(entries: Iterable[Entry], domains: Sequence[str]) -> dict[str, State]
     `planned` until something was begun; `creating` while it is made for the first time, or when that was cut
     short; `ready` once it was verified; `degraded` when all stands but the certificate; `failed` when the last
     run on it failed; `suspended` and `archived` when it was taken out of service. An `apply` that ends well makes
-    a failed environment what it was before, if it was ever ready: a creation that failed is finished by `create`
-    alone.
+    a failed environment what it was before, if it was ever ready (a creation that failed is finished by `create`
+    alone), and a degraded one ready, unless it says that the same is missing still.
     """
     found: dict[str, State] = dict.fromkeys(domains, "planned")
     before: dict[str, State] = {}
@@ -169,11 +171,19 @@ def states(entries: Iterable[Entry], domains: Sequence[str]) -> dict[str, State]
                 found[domain] = "creating"
             elif domain in entry.environments:
                 found[domain] = ENDS.get(entry.environments[domain], "failed")
-            elif entry.command == "apply" and entry.result == "ok" and found[domain] == "failed" and domain in before:
-                found[domain] = before[domain]
+            elif entry.command == "apply" and entry.result == "ok" and found[domain] in MENDED and domain in before:
+                found[domain] = "ready" if before[domain] == "degraded" else before[domain]
             if found[domain] in SETTLED:
                 before[domain] = found[domain]
     return found
+
+
+def reason(entries: Sequence[Entry], domain: str) -> str:
+    """Why an environment is in its state, by the newest entry that names it; empty when that says nothing."""
+    named = [entry.detail for entry in entries if domain in entry.environments]
+    lines = named[-1].splitlines() if named else []
+    own = [line.removeprefix(f"{domain}: ") for line in lines if line.startswith((f"{domain}:", f"{domain} "))]
+    return " ".join(own or lines)
 
 
 def overall(states: Iterable[State]) -> State:

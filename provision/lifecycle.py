@@ -15,8 +15,8 @@ from rich.console import Console
 from provision import locks, verify
 from provision.ansible import run_playbook
 from provision.apply import environments_run
-from provision.create import failure_text
-from provision.errors import ChillError, Interrupted, RequestError
+from provision.create import failure_text, lacking_text
+from provision.errors import ChillError, Interrupted, PartlyDone, RequestError
 from provision.events import HostResult
 from provision.fleet import Fleet, Instance, Lifecycle, load_fleet
 from provision.inventory import set_lifecycle
@@ -92,19 +92,19 @@ def carry_out(verb: Verb, instance: Instance, why: str, fleet: Fleet, console: C
             changed = load_fleet(fleet.directory)
             with checking(console, f"verifying {slug}") as report:
                 checks = verify.run(changed, changed.instance(slug), report)
-            failed = [check for check in checks if not check.passed]
+            failed = [check for check in checks if not check.passed and not check.degrades]
             broken = [check.environment for check in failed]
             reason = "\n".join(f"{check.environment}: {check.name}: {check.message}" for check in failed)
         if broken:
             after: dict[str, State] = dict.fromkeys(broken, "failed")
             journal.add(slug, verb, "ended", result="failed", environments=after, detail=reason)
             raise ChillError(reason, hint)
-        journal.add(
-            slug,
-            verb,
-            "ended",
-            result="ok",
-            environments=dict.fromkeys(instance.names.domains, change.ends),
-            seconds=result.seconds,
-        )
+        lacking = {check.environment: check.message for check in checks if not check.passed} | dict(result.degraded)
+        ends: dict[str, State] = dict.fromkeys(instance.names.domains, change.ends)
+        if verb == "resume":
+            ends.update(dict.fromkeys(lacking, "degraded"))
+        detail = lacking_text(lacking)
+        journal.add(slug, verb, "ended", result="ok", environments=ends, seconds=result.seconds, detail=detail)
+    if lacking:
+        raise PartlyDone(f"{slug} is {change.lifecycle}, but not whole:\n{detail}", f"chill-provision apply {slug}")
     return result.hosts

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from provision.fleet import Fleet, Instance
 from provision.graph import Expiry, expiry, reminder
-from provision.journal import Entry, Journal, last_letter_delivered, letter_sent, overall, states
+from provision.journal import Entry, Journal, last_letter_delivered, letter_sent, overall, reason, states
 from provision.names import KINDS
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from provision.verify import CheckResult
 
 LAST_ENTRIES = 10
+# States of which one asks why.
+EXPLAINED = ("degraded", "failed")
 STYLES = {
     "ready": "green",
     "creating": "yellow",
@@ -52,6 +54,7 @@ def instance_values(instance: Instance, entries: Sequence[Entry], today: date) -
                 "url": f"https://{environment.domain}",
                 "server": instance.servers[kind],
                 "state": state[environment.domain],
+                "reason": reason(entries, environment.domain) if state[environment.domain] in EXPLAINED else "",
                 "user": environment.user,
                 "database": environment.database,
                 "home": environment.home,
@@ -112,6 +115,8 @@ def show_table(values: Mapping[str, Any]) -> RenderableType:
     for kind, environment in values["environments"].items():
         where = Text.assemble(environment["url"], " on ", environment["server"], ": ", _state(environment["state"]))
         facts.add_row(kind, where)
+        if environment["reason"]:
+            facts.add_row("", Text(environment["reason"], style=STYLES[environment["state"]]))
         facts.add_row("", Text(f"user {environment['user']}, database {environment['database']}", style="dim"))
     facts.add_row("contract", f"from {contract['starts']}{until}, tariff {contract['tariff']}")
     facts.add_row("responsible", Text(f"{responsible['name']} <{responsible['email']}>"))

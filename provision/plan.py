@@ -18,7 +18,8 @@ from provision.errors import InvalidFiles, Problem, RequestError
 from provision.fleet import Fleet, Instance, InstanceVariables
 from provision.graph import GraphCredentials, missing_permissions
 from provision.names import EXAMPLE, Kind, instance_names, slug_fault
-from provision.settings import Language
+from provision.records import Finding
+from provision.settings import Acme, Language, Tls, Wildcard
 
 # Where each value of an instance comes from on the command line: faults are told in these words.
 OPTIONS = {
@@ -109,7 +110,8 @@ class Plan:
 
     `letter` tells how the passwords travel; empty when they have travelled already. `placed` tells why the server was
     chosen, when the request left that open; `key` whose key the letter is encrypted to; `missing` what one would
-    expect; `calendars` which environment gets credentials of Microsoft Graph, and until when they work.
+    expect; `calendars` which environment gets credentials of Microsoft Graph, and until when they work; `names` whether
+    the names lead to the servers; `certificates` where these come from.
     """
 
     instance: Instance
@@ -121,6 +123,8 @@ class Plan:
     key: str = ""
     missing: Sequence[str] = ()
     calendars: str = ""
+    names: Sequence[Finding] = ()
+    certificates: str = ""
 
 
 def planned_instance(request: Request, fleet: Fleet) -> tuple[Instance, bool]:
@@ -247,11 +251,12 @@ def make_plan(
     today: date | None = None,
     graph: GraphCredentials | None = None,
     ungranted: Sequence[str] = (),
+    names: Sequence[Finding] = (),
 ) -> Plan:
     """The steps of `create` for an instance.
 
     `graph` are credentials that production gets, `ungranted` the permissions that they lack. `letter` says how the
-    letter travels, or is empty when none is due; `key` whose key it is encrypted to.
+    letter travels, or is empty when none is due; `key` whose key it is encrypted to; `names` what the DNS says.
     """
     release = fleet.settings.release
     write = [f"write inventory/instances/{instance.path.name}"] if new else []
@@ -264,7 +269,27 @@ def make_plan(
     told = f"{release.version} ({release.archive})"
     missing = [*_missing(instance, fleet, today), *([missing_permissions(ungranted)] if ungranted else [])]
     calendars = f"{instance.names.environments[0].domain}, until {graph.expires}" if graph else ""
-    return Plan(instance, new, told, letter, steps, placed, key, tuple(missing), calendars)
+    return Plan(
+        instance,
+        new,
+        told,
+        letter,
+        steps,
+        placed,
+        key,
+        tuple(missing),
+        calendars,
+        names,
+        _certificates(fleet.settings.tls),
+    )
+
+
+def _certificates(tls: Tls) -> str:
+    if isinstance(tls, Acme):
+        return f"each from {tls.directory}, once its name leads to the server"
+    if isinstance(tls, Wildcard):
+        return f"the wildcard certificate {tls.certificate}"
+    return f"signed by {tls.ca_certificate}"
 
 
 def _servers(instance: Instance) -> str:

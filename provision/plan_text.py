@@ -21,6 +21,11 @@ def plan_text(plan: Plan) -> str:
         lines.append(f"    {kind:<12}https://{environment.domain} on {instance.servers[kind]}")
     if plan.placed:
         lines += ["", f"The server was chosen for its room. {plan.placed}."]
+    lines += ["", f"Certificates: {plan.certificates}."]
+    if plan.names:
+        lines += ["", "In the DNS:", "", *(f"    {finding}" for finding in plan.names)]
+        if any(finding.verdict != "right" for finding in plan.names):
+            lines += ["", *_what_follows(plan)]
     lines += [
         "",
         f"The contract runs from {contract.starts}{until}, by the tariff {contract.tariff}. "
@@ -42,3 +47,12 @@ def plan_text(plan: Plan) -> str:
         lines += ["", "Missing, but not needed:", *(f"  - {what}" for what in plan.missing)]
     lines += ["", "Steps:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, start=1))]
     return "\n".join(lines)
+
+
+def _what_follows(plan: Plan) -> list[str]:
+    """What a name that does not lead to its server means: nothing is refused for it."""
+    slug = plan.instance.slug
+    return [
+        "Nobody finds an environment whose name does not lead to it. It is built all the same; with certificates by",
+        f"ACME it is degraded until the record is there and chill-provision apply {slug} was run.",
+    ]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from provision.certificates import tls_problems
 from provision.errors import ChillError, InvalidFiles, Problem, RequestError
 from provision.fleet import Fleet, Instance, Server
 from provision.inventory import other_places
@@ -137,13 +138,6 @@ def tariff_problems(fleet: Fleet, tariff: str) -> Iterator[Problem]:
         yield Problem(place, f"cannot be read: {error.strerror}")
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         yield Problem(place, f"is not TOML: {error}")
-
-
-def tls_problems(fleet: Fleet) -> Iterator[Problem]:
-    for key in ("ca_certificate", "ca_key"):
-        path = fleet.path(getattr(fleet.settings.tls, key))
-        if not os.access(path, os.R_OK):
-            yield Problem(f"chill.toml: tls.{key}", f"{path} is not there or cannot be read", "correct the path")
 
 
 def writable_problems(path: Path, root: Path) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from provision import locks
+from provision.certificates import tls_problems
 from provision.create import Outcome, build, new_passwords
 from provision.deliver import Post, deliver
 from provision.errors import ChillError, Interrupted, InvalidFiles, Problem, RequestError
@@ -23,7 +24,7 @@ from provision.journal import Journal, Result, letter_sent
 from provision.letter import Recipient, to_responsible
 from provision.openpgp import Key, Keyring
 from provision.plan import Delivery
-from provision.preflight import check_servers, letter_problems, release_problems, tls_problems, writable_problems
+from provision.preflight import check_servers, letter_problems, release_problems, writable_problems
 from provision.progress import progress_for, say
 
 COMMAND = "credentials rotate"

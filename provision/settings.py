@@ -5,18 +5,20 @@ What a key means is said here and in the sample that `init` writes.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from provision.errors import Problem
 
 Language = Literal["fr", "en", "nl"]
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 
 def _known_zone(name: str) -> str:
@@ -96,12 +98,83 @@ class OpenPGP(Section):
     minimum_validity_days: int = Field(default=30, ge=0)
 
 
-class Tls(Section):
-    """Where certificates come from. `private-ca`: signed on the control machine by the CA named here."""
+class PrivateCa(Section):
+    """Certificates are signed on the control machine by the CA named here."""
 
     mode: Literal["private-ca"] = "private-ca"
     ca_certificate: str
     ca_key: str
+
+    @property
+    def trusted(self) -> str:
+        """The file of the CA that clients must trust; empty: those that this machine trusts."""
+        return self.ca_certificate
+
+
+class Acme(Section):
+    """Each environment has a certificate of its own, from an ACME directory (RFC 8555, challenge HTTP-01)."""
+
+    mode: Literal["acme"]
+    directory: str = Field(default=LETS_ENCRYPT, pattern=r"^https://[^\s]+$")
+    directory_ca: str = Field(
+        default="", description="PEM file: who signed the directory's own certificate, if private"
+    )
+    email: EmailAddress | Literal[""] = ""
+    ca_certificate: str = Field(default="", description="PEM file: the root of what the directory signs, if private")
+
+    @property
+    def trusted(self) -> str:
+        return self.ca_certificate
+
+
+class Wildcard(Section):
+    """One certificate for all names of the domain, that is there already."""
+
+    mode: Literal["wildcard"]
+    certificate: str = Field(description="PEM file: the certificate, then its chain")
+    key: str = Field(description="PEM file, readable by its owner only")
+    ca_certificate: str = Field(default="", description="PEM file: the root of the certificate, if private")
+
+    @property
+    def trusted(self) -> str:
+        return self.ca_certificate
+
+
+TLS_MODES = ("private-ca", "acme", "wildcard")
+
+
+def _tls_mode(table: Any) -> str:
+    return str(table.get("mode", TLS_MODES[0])) if isinstance(table, dict) else str(table.mode)
+
+
+# Where certificates come from: docs/certificates.md.
+Tls = Annotated[
+    Annotated[PrivateCa, Tag("private-ca")] | Annotated[Acme, Tag("acme")] | Annotated[Wildcard, Tag("wildcard")],
+    Discriminator(_tls_mode),
+]
+
+
+def split_resolver(text: str) -> tuple[str, int]:
+    """`9.9.9.9`, `10.0.0.1:5353` or `[2620:fe::fe]:53` as address and port. ValueError for anything else."""
+    found = re.fullmatch(r"\[(?P<six>[0-9A-Fa-f:]+)\](:(?P<port6>\d+))?|(?P<four>[\d.]+)(:(?P<port4>\d+))?", text)
+    if not found:
+        raise ValueError('expected an address, with a port if it is not 53: "9.9.9.9", "[2620:fe::fe]:53"')
+    address = str(ipaddress.ip_address(found["six"] or found["four"]))
+    return address, int(found["port6"] or found["port4"] or 53)
+
+
+def _resolver(text: str) -> str:
+    split_resolver(text)
+    return text
+
+
+class Dns(Section):
+    """Who is asked whether the names of environments lead to their servers."""
+
+    check: bool = True
+    resolvers: tuple[Annotated[str, AfterValidator(_resolver)], ...] = Field(
+        default=(), description="addresses, with a port if it is not 53; empty: those of this machine"
+    )
 
 
 class Ssh(Section):
@@ -162,6 +235,7 @@ class Settings(Section):
     mail: Mail
     openpgp: OpenPGP = OpenPGP()
     tls: Tls
+    dns: Dns = Dns()
     ssh: Ssh = Ssh()
     cooperative: Cooperative = Cooperative()
     reports: Reports = Reports()
@@ -196,7 +270,9 @@ def model_problems(
     """
     problems = []
     for fault in error.errors(include_url=False):
-        key = ".".join(str(part) for part in (*filter(None, [under]), *fault["loc"]))
+        # Of a table that comes in several kinds, pydantic names the kind as if it were a key.
+        keys = [str(part) for part in fault["loc"] if part not in TLS_MODES]
+        key = ".".join((*filter(None, [under]), *keys))
         line = _line_of(key, lines or {})
         where = f"{place}:{line}" if line else place
         problems.append(Problem(f"{where}: {key}" if key else where, _fault_text(fault["type"], fault["msg"])))
@@ -217,6 +293,7 @@ def _fault_text(kind: str, message: str) -> str:
         "extra_forbidden": "is not a key that is known here",
         "string_type": "expected text between quotes",
         "int_type": "expected a whole number",
+        "union_tag_invalid": f"mode: expected {', '.join(TLS_MODES)}",
     }
     text = known.get(kind, message)
     return text.removeprefix("Value error, ")

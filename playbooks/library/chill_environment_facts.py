@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -18,7 +19,11 @@ options:
   domain: {type: str, required: true}
   version: {type: str, required: true, description: of the release}
   tls_directory: {type: path, required: true, description: holds key.pem and certificate.pem}
-  ca_certificate: {type: str, required: true, description: PEM text of the CA that must have signed it}
+  tls_mode: {type: str, choices: [private-ca, wildcard, acme], required: true}
+  origin:
+    description: PEM text of the CA that must have signed it, or of the wildcard certificate; or the directory's URL
+    type: str
+    required: true
   renew_before_days: {type: int, default: 30}
 """
 
@@ -35,6 +40,7 @@ certificate_fault: {description: why a new certificate is needed; empty when non
 """
 
 PREPARED = Path("/etc/chill/prepared")
+LETSENCRYPT = Path("/etc/letsencrypt")
 
 
 def read(path: Path) -> str:
@@ -62,6 +68,9 @@ def current(home: Path) -> str:
     return link.readlink().name if link.is_symlink() else ""
 
 
+Openssl = Callable[..., tuple[int, str]]
+
+
 def certificate_fault(module: AnsibleModule) -> str:
     """Why the certificate does not serve, in words; empty when it does."""
     directory = Path(module.params["tls_directory"])
@@ -74,17 +83,43 @@ def certificate_fault(module: AnsibleModule) -> str:
         return code, output
 
     seconds = str(module.params["renew_before_days"] * 86400)
-    if openssl("x509", "-in", certificate, "-noout", "-checkend", seconds)[0]:
+    # A wildcard certificate is as long as it is: another one comes with the settings.
+    if (
+        module.params["tls_mode"] != "wildcard"
+        and openssl("x509", "-in", certificate, "-noout", "-checkend", seconds)[0]
+    ):
         return "it expires soon"
     domain = module.params["domain"]
     if "does match" not in openssl("x509", "-in", certificate, "-noout", "-checkhost", domain)[1]:
         return "it is for another name"
-    ca = module.params["ca_certificate"].strip() + "\n"
-    if openssl("verify", "-CAfile", "/dev/stdin", certificate, data=ca)[0]:
-        return "another authority signed it"
+    fault = ORIGINS[module.params["tls_mode"]](module, certificate, openssl)
+    if fault:
+        return fault
     if openssl("pkey", "-in", key, "-pubout") != openssl("x509", "-in", certificate, "-noout", "-pubkey"):
         return "it belongs to another key"
     return ""
+
+
+def not_from_ca(module: AnsibleModule, certificate: str, openssl: Openssl) -> str:
+    ca = module.params["origin"].strip() + "\n"
+    signed = openssl("verify", "-CAfile", "/dev/stdin", certificate, data=ca)[0] == 0
+    return "" if signed else "another authority signed it"
+
+
+def not_the_wildcard(module: AnsibleModule, certificate: str, _openssl: Openssl) -> str:
+    same = read(Path(certificate)) == module.params["origin"].strip()
+    return "" if same else "it is another than the settings name"
+
+
+def not_from_directory(module: AnsibleModule, certificate: str, _openssl: Openssl) -> str:
+    domain, directory = module.params["domain"], module.params["origin"]
+    renewal = read(LETSENCRYPT / "renewal" / f"{domain}.conf")
+    if not renewal or read(LETSENCRYPT / "live" / domain / "fullchain.pem") != read(Path(certificate)):
+        return "it did not come from the directory"
+    return "" if f"server = {directory}" in renewal.splitlines() else "it came from another directory"
+
+
+ORIGINS = {"private-ca": not_from_ca, "wildcard": not_the_wildcard, "acme": not_from_directory}
 
 
 def main() -> None:
@@ -97,7 +132,8 @@ def main() -> None:
             "domain": text,
             "version": text,
             "tls_directory": path,
-            "ca_certificate": text,
+            "tls_mode": {"type": "str", "required": True, "choices": list(ORIGINS)},
+            "origin": text,
             "renew_before_days": {"type": "int", "default": 30},
         },
         supports_check_mode=True,

@@ -18,6 +18,7 @@ from provision.cli.options import (
     load,
     messages,
     print_hosts,
+    refuse_degraded,
     say,
     travelling,
 )
@@ -93,3 +94,4 @@ def create(
         "log": str(outcome.log),
     }
     print_hosts(outcome.hosts, as_json, **more)
+    refuse_degraded(outcome.degraded, [outcome.instance.slug])

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from provision.cli.options import fleet_option, json_option, load, messages, output, print_hosts, slugs_argument
+from provision.cli.options import (
+    fleet_option,
+    json_option,
+    load,
+    messages,
+    output,
+    print_hosts,
+    refuse_degraded,
+    slugs_argument,
+)
 from provision.errors import ChillError, PartlyDone
 from provision.fleet import Fleet
 
@@ -33,6 +42,7 @@ def apply(slugs: tuple[str, ...], check: bool, fleet: Path | None, as_json: bool
         return
     result = verb.apply(load(fleet), slugs, progress_for(messages()))
     print_hosts(result.hosts, as_json)
+    refuse_degraded(result.degraded, slugs)
 
 
 def _show_drift(fleet: Fleet, slugs: tuple[str, ...], as_json: bool) -> None:

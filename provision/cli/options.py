@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -13,7 +13,7 @@ import click
 from rich.console import Console, RenderableType
 
 from provision.completion import complete_slug
-from provision.errors import RequestError
+from provision.errors import PartlyDone, RequestError
 from provision.fleet import FLEET_VARIABLE, Fleet, fleet_directory, load_fleet
 from provision.plan import Delivery
 from provision.settings import Language
@@ -90,6 +90,16 @@ def print_hosts(hosts: Mapping[str, Any], as_json: bool, **more: Any) -> None:
         return
     for host, result in hosts.items():
         click.echo(f"{host}: {result}")
+
+
+def refuse_degraded(degraded: Mapping[str, str], slugs: Sequence[str]) -> None:
+    """PartlyDone when something is missing of environments that otherwise stand."""
+    if degraded:
+        lines = "\n".join(f"{domain}: {reason}" for domain, reason in degraded.items())
+        raise PartlyDone(
+            f"all stands but what is missing here:\n{lines}",
+            f"{' '.join(('chill-provision apply', *slugs))} tries again",
+        )
 
 
 def slugs_argument(command: Command) -> Command:

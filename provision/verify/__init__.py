@@ -26,12 +26,16 @@ SHOWN_LINES = 5
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found in one environment (its domain). `message` says what is wrong, or is empty."""
+    """What one check found in one environment (its domain). `message` says what is wrong, or is empty.
+
+    `degrades`: without it, everything else may stand; the environment is degraded then, and not failed.
+    """
 
     environment: str
     name: str
     passed: bool
     message: str
+    degrades: bool = False
 
     def __str__(self) -> str:
         text = f"{'ok' if self.passed else 'FAILED'}: {self.environment}: {self.name}"

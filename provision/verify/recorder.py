@@ -29,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "lifecycle(*states): a check of environments in these; without it, of running ones"
     )
+    config.addinivalue_line("markers", "degrades: what is missing leaves the environment in service, as degraded")
+    config.addinivalue_line("markers", "tls(mode): a check where certificates come from there")
     config.pluginmanager.register(Recorder(config.getoption("--chill-results")))
 
 
@@ -36,6 +38,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     targets: list[Target] = read_targets(metafunc.config.getoption("--chill-targets"))
     if metafunc.definition.get_closest_marker("production"):
         targets = [target for target in targets if target.kind == "production"]
+    if origin := metafunc.definition.get_closest_marker("tls"):
+        targets = [target for target in targets if target.tls in origin.args]
     marker = metafunc.definition.get_closest_marker("lifecycle")
     states = marker.args if marker else ("running",)
     targets = [target for target in targets if target.lifecycle in states]
@@ -70,7 +74,13 @@ class Recorder:
                 return
             self._unreachable.add(domain)
             name = REACHABLE
-        result = {"environment": domain, "name": name, "passed": error is None, "message": message(error)}
+        result = {
+            "environment": domain,
+            "name": name,
+            "passed": error is None,
+            "message": message(error),
+            "degrades": item.get_closest_marker("degrades") is not None,
+        }
         os.write(self._pipe, f"{json.dumps(result)}\n".encode())
 
 

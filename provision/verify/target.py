@@ -16,7 +16,10 @@ from provision.ssh import ssh_options
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One environment to check. `address` is where HTTPS answers, `ssh_host` how ssh knows the server."""
+    """One environment to check. `address` is where HTTPS answers, `ssh_host` how ssh knows the server.
+
+    `ca_certificate`: the file of the CA whose certificates are trusted; empty: those that this machine trusts.
+    """
 
     instance: str
     kind: Kind
@@ -31,6 +34,7 @@ class Target:
     ssh_options: tuple[str, ...]
     sudo: bool
     ca_certificate: str
+    tls: str = "private-ca"
     lifecycle: Lifecycle = "running"
     http_port: int = 80
     https_port: int = 443
@@ -87,7 +91,8 @@ def make_targets(fleet: Fleet, instance: Instance, directory: Path) -> list[Targ
                 ssh_host=server.address,
                 ssh_options=options,
                 sudo=user != "root",
-                ca_certificate=str(fleet.path(settings.tls.ca_certificate)),
+                ca_certificate=str(fleet.path(settings.tls.trusted)) if settings.tls.trusted else "",
+                tls=settings.tls.mode,
                 lifecycle=instance.lifecycle,
             )
         )

@@ -30,7 +30,21 @@ ROOT = Path(__file__).resolve().parents[2]
 HEALTHY = '{"status": "ok", "version": "1.0", "database": "ok", "redis": "ok"}'
 LOGIN = '<form action="/login_check"><input name="_csrf_token"></form>'
 HEALTH_CHECK = "the application reaches its database and Redis"
-LOGIN_CHECK = "the login page is served over HTTPS, with a valid certificate"
+LOGIN_CHECK = "the login page is served over HTTPS"
+CERTIFICATE_CHECK = "the certificate is valid for the name, and not about to end"
+HEADERS_CHECK = "browsers are told to keep to HTTPS, to guess no types and to frame nothing from elsewhere"
+TERMS = {
+    "HTTPS speaks TLS 1.2 and 1.3, and nothing older",
+    "HTTPS has forward secrecy, and no weak cipher",
+    "a name that is not here gets no answer",
+    HEADERS_CHECK,
+}
+HEADERS = {
+    "Strict-Transport-Security": "max-age=31536000",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "same-origin",
+}
 REDIRECT_CHECK = "HTTP leads to HTTPS"
 
 
@@ -49,25 +63,38 @@ def certified(tmp_path_factory: pytest.TempPathFactory) -> Certified:
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=directory, capture_output=True, check=True)
 
-    new = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
+    new = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90")
     openssl(*new, "-subj", "/CN=Lab", "-keyout", "ca.key", "-out", "ca.pem")
     signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "subjectAltName=DNS:acme.chill.pro")
     openssl(*new, "-subj", "/CN=acme", *signed, "-keyout", "site.key", "-out", "site.pem")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(directory / "site.pem", directory / "site.key")
+    context.set_ciphers("ECDHE+AESGCM")
+    context.sni_callback = lambda _connection, name, _context: (
+        None if str(name).endswith(".chill.pro") else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+    )
     return Certified(directory / "ca.pem", context)
 
 
 @contextmanager
-def site(pages: Mapping[str, tuple[int, str]], context: ssl.SSLContext | None = None) -> Iterator[int]:
+def site(
+    pages: Mapping[str, tuple[int, str]],
+    context: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] = HEADERS,
+) -> Iterator[int]:
     """A web server on a port of loopback; of a 3xx page, the text is where it leads."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        def version_string(self) -> str:
+            return "lab"
+
         def do_GET(self) -> None:
             status, text = pages.get(self.path, (404, ""))
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("Location", text)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(text.encode())
 
@@ -130,7 +157,7 @@ def checked(target: Target, tmp_path: Path) -> dict[str, CheckResult]:
 
 def test_a_silent_server_fails_every_question_in_words(certified: Certified, tmp_path: Path) -> None:
     results = checked(target(certified), tmp_path)
-    assert set(results) == {REACHABLE, HEALTH_CHECK, LOGIN_CHECK, REDIRECT_CHECK}
+    assert set(results) == {REACHABLE, HEALTH_CHECK, LOGIN_CHECK, REDIRECT_CHECK, CERTIFICATE_CHECK, *TERMS}
     assert not any(result.passed for result in results.values())
     assert "srv1.example.net cannot be reached" in results[REACHABLE].message
     assert "Connection refused" in results[REACHABLE].message
@@ -143,7 +170,7 @@ def test_a_site_that_is_right_passes_from_here(certified: Certified, tmp_path: P
     with site(pages, certified.context) as https, site(moved) as http_port:
         results = checked(target(certified, https_port=https, http_port=http_port), tmp_path)
     passed = {name for name, result in results.items() if result.passed}
-    assert passed == {HEALTH_CHECK, LOGIN_CHECK, REDIRECT_CHECK}
+    assert passed == {HEALTH_CHECK, LOGIN_CHECK, REDIRECT_CHECK, CERTIFICATE_CHECK, *TERMS}, results
     assert all(result.message == "" for result in results.values() if result.passed)
 
 
@@ -188,10 +215,13 @@ def test_http_that_does_not_lead_to_https_is_found(
 def test_a_certificate_for_another_name_is_found(certified: Certified, tmp_path: Path) -> None:
     with site({"/login": (200, LOGIN)}, certified.context) as port:
         other = target(certified, https_port=port, domain="other.chill.pro")
-        result = checked(other, tmp_path)[LOGIN_CHECK]
+        results = checked(other, tmp_path)
+    result = results[CERTIFICATE_CHECK]
     assert not result.passed
+    assert result.degrades
     assert "certificate" in result.message
     assert "other.chill.pro" in result.message
+    assert results[LOGIN_CHECK].passed, "what else stands is found out without the certificate"
 
 
 def test_a_certificate_of_another_authority_is_found(
@@ -202,9 +232,18 @@ def test_a_certificate_of_another_authority_is_found(
     request += ["-keyout", "/dev/null", "-out", str(elsewhere)]
     subprocess.run(request, capture_output=True, check=True)
     with site({"/login": (200, LOGIN)}, certified.context) as port:
-        result = checked(target(certified, https_port=port, ca_certificate=str(elsewhere)), tmp_path)[LOGIN_CHECK]
+        result = checked(target(certified, https_port=port, ca_certificate=str(elsewhere)), tmp_path)[CERTIFICATE_CHECK]
     assert not result.passed
     assert "certificate" in result.message
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_that_is_missing_is_named(certified: Certified, tmp_path: Path, name: str) -> None:
+    others = {header: value for header, value in HEADERS.items() if header != name}
+    with site({"/login": (200, LOGIN)}, certified.context, others) as port:
+        result = checked(target(certified, https_port=port), tmp_path)[HEADERS_CHECK]
+    assert not result.passed
+    assert name.lower() in result.message.lower()
 
 
 def test_metering_is_asked_of_production_only(certified: Certified, tmp_path: Path) -> None:
@@ -215,7 +254,7 @@ def test_metering_is_asked_of_production_only(certified: Certified, tmp_path: Pa
     shown = subprocess.run(command, env=verify.environment({}), capture_output=True, text=True, check=True).stdout
     assert "test_metered[acme.chill.pro]" in shown
     assert "test_metered[acme-test.chill.pro]" not in shown
-    assert shown.count("[acme-test.chill.pro]") == shown.count("[acme.chill.pro]") - 1 > 8
+    assert shown.count("[acme-test.chill.pro]") == shown.count("[acme.chill.pro]") - 1 > 12
 
 
 def test_nothing_of_the_callers_directory_or_pytest_disturbs_it(
@@ -238,7 +277,7 @@ def test_nothing_of_the_callers_directory_or_pytest_disturbs_it(
     )
     write_targets([target(certified)], tmp_path / "given.json")
     command = [sys.executable, "-P", "-c", script, str(ROOT), str(tmp_path / "given.json"), str(tmp_path)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "4\n"
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{5 + len(TERMS)}\n"
 
 
 def test_checks_that_cannot_run_are_an_error_not_a_success(tmp_path: Path) -> None:

@@ -34,13 +34,19 @@ port = {mail_port}
 [openpgp]
 home = {gnupg_home}
 
-[tls]
-ca_certificate = "ca/ca.pem"
-ca_key = "ca/ca.key"
+{tls}
 
 [ssh]
 config = "ssh_config"
 """
+# No DNS knows the lab's names.
+TLS = """\
+[tls]
+ca_certificate = "ca/ca.pem"
+ca_key = "ca/ca.key"
+
+[dns]
+check = false"""
 # The lab's own configuration knows machines by name; the inventory names an address, as for a rented server.
 _SSH_CONFIG = """\
 Include {lab}
@@ -64,11 +70,13 @@ def make_fleet(
     gnupg_home: Path | None = None,
     mail: tuple[str, int] = ("127.0.0.1", 25),
     release: Release | None = None,
+    tls: str = TLS,
     variables: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Path:
     """Write a fleet directory for `servers` (name and address), reached by the lab's `ssh_config`.
 
-    `mail` takes the letters as well as what the servers send. `variables` are those of inventory groups
+    `mail` takes the letters as well as what the servers send. `tls` is the text of `[tls]` and `[dns]`.
+    `variables` are those of inventory groups
     (`production`, `test`, `servers`). The release is the test application, unless another is given.
     """
     init_fleet(directory)
@@ -85,7 +93,7 @@ def make_fleet(
         "gnupg_home": str(gnupg_home or directory / "gnupg"),
     }
     quoted = {key: json.dumps(value) for key, value in settings.items()}
-    (directory / "chill.toml").write_text(_SETTINGS.format(**quoted))
+    (directory / "chill.toml").write_text(_SETTINGS.format(**quoted, tls=tls))
     hosts = {name: {"ansible_host": address} for name, address in servers.items()}
     _write_yaml(directory / "inventory/servers.yml", {"servers": {"hosts": hosts}})
     for group, values in (variables or {}).items():

@@ -24,7 +24,7 @@ def test_health(target: Target) -> None:
 
 
 def test_login_page(target: Target) -> None:
-    """the login page is served over HTTPS, with a valid certificate"""
+    """the login page is served over HTTPS"""
     answer = web.get(target, "/login")
     assert answer.status == 200, f"/login answers {answer.status}"
     assert "_csrf_token" in answer.body, "/login has no login form"

@@ -43,6 +43,18 @@ def test_a_server_answers_under_its_name_unless_told_otherwise(fleet: Path) -> N
     assert load_fleet(fleet).server("srv1.example.net").address == "srv1.example.net"
 
 
+@pytest.mark.parametrize(
+    "given,told", [("192.0.2.10", "a list of addresses"), ("[srv1]", "'srv1' is not an IP address")]
+)
+def test_public_addresses_are_addresses(fleet: Path, given: str, told: str) -> None:
+    servers = fleet / "inventory/servers.yml"
+    servers.write_text(f"servers: {{hosts: {{srv1.example.net: {{public_addresses: {given}}}}}}}\n")
+    assert "inventory/servers.yml: servers.hosts.srv1.example.net.public_addresses: " in faults(fleet)
+    assert told in faults(fleet)
+    servers.write_text("servers: {hosts: {srv1.example.net: {public_addresses: [192.0.2.10]}}}\n")
+    assert load_fleet(fleet).server("srv1.example.net").public_addresses == ("192.0.2.10",)
+
+
 def test_unknown_names_are_refused_with_those_that_are_known(fleet: Path) -> None:
     add_instance(fleet, "acme")
     loaded = load_fleet(fleet)

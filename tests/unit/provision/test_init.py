@@ -43,8 +43,10 @@ def keys(model: type[BaseModel], prefix: str = "") -> set[str]:
     found = set()
     for name, field in model.model_fields.items():
         inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
-        section = next((kind for kind in inner if issubclass(kind, BaseModel)), None)
-        found |= keys(section, f"{name}.") if section else {prefix + name}
+        # Of a table that comes in several kinds: the keys of each.
+        inner += [get_args(kind)[0] for kind in get_args(field.annotation) if get_args(kind)]
+        sections = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        found |= set().union(*(keys(section, f"{name}.") for section in sections)) if sections else {prefix + name}
     return found
 
 
@@ -54,7 +56,7 @@ def test_every_key_of_the_settings_is_in_the_example_and_explained(tmp_path: Pat
     for line in (tmp_path / "chill.toml").read_text().splitlines():
         if header := re.fullmatch(r"\[(\w+)\]", line):
             section = header[1] + "."
-        elif key := re.fullmatch(r"(?:# )?(\w+) = .+", line):
+        elif key := re.fullmatch(r"(?:# +)?(\w+) = .+", line):
             shown.add(section + key[1])
             # Keys of a table may share the explanation above it.
             assert explained or section, line

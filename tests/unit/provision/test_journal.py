@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from provision.errors import ChillError, InvalidFiles
-from provision.journal import Entry, Journal, letter_sent, overall, states, toolkit_version
+from provision.journal import Entry, Journal, letter_sent, overall, reason, states, toolkit_version
 
 PRODUCTION, TEST = DOMAINS = ("acme.chill.pro", "acme-test.chill.pro")
 STARTED = ("create", "started", "", {})
@@ -19,6 +19,8 @@ SUSPENDED = ("suspend", "ended", "ok", dict.fromkeys(DOMAINS, "suspended"))
 RESUMED = ("resume", "ended", "ok", dict.fromkeys(DOMAINS, "ready"))
 ARCHIVED = ("archive", "ended", "ok", dict.fromkeys(DOMAINS, "archived"))
 APPLIED = ("apply", "ended", "ok", {})
+DEGRADED = ("create", "ended", "ok", {PRODUCTION: "ready", TEST: "degraded"})
+STILL_DEGRADED = ("apply", "ended", "ok", {TEST: "degraded"})
 APPLY_FAILED = ("apply", "ended", "failed", {PRODUCTION: "failed"})
 
 
@@ -48,12 +50,27 @@ def entries(*lines: tuple[str, str, str, dict[str, str]]) -> list[Entry]:
         ([STARTED, READY, SUSPENDED, APPLY_FAILED, APPLIED], "suspended", "suspended"),
         ([STARTED, READY, SUSPENDED, RESUMED], "ready", "ready"),
         ([STARTED, TEST_FAILED, ARCHIVED], "archived", "archived"),
+        ([STARTED, DEGRADED], "ready", "degraded"),
+        ([STARTED, DEGRADED, STARTED], "ready", "degraded"),
+        ([STARTED, DEGRADED, STILL_DEGRADED], "ready", "degraded"),
+        ([STARTED, DEGRADED, APPLIED], "ready", "ready"),
+        ([STARTED, READY, STILL_DEGRADED, APPLIED], "ready", "ready"),
+        ([STARTED, DEGRADED, APPLY_FAILED, APPLIED], "ready", "ready"),
     ],
 )
 def test_states_follow_from_what_was_done(
     lines: list[tuple[str, str, str, dict[str, str]]], production: str, test: str
 ) -> None:
     assert states(entries(*lines), DOMAINS) == {PRODUCTION: production, TEST: test}
+
+
+def test_the_reason_of_a_state_is_that_of_the_newest_line_that_names_it() -> None:
+    told = [
+        Entry("2026-11-23T00:00:00Z", "ada@control", "create", "ended", "0.1.0", "ok", {TEST: "degraded"}, None, detail)
+        for detail in ("an earlier reason", f"{PRODUCTION}: another\n{TEST}: no record leads here")
+    ]
+    assert reason(told, TEST) == "no record leads here"
+    assert reason(told, PRODUCTION) == ""
 
 
 def test_an_instance_is_as_far_as_its_lesser_environment() -> None:

@@ -12,6 +12,7 @@ from provision.errors import RequestError
 from provision.fleet import Fleet, load_fleet
 from provision.plan import Delivery, Request, make_plan, planned_instance
 from provision.plan_text import plan_text
+from provision.records import Finding
 from tests.unit.provision.fleets import FINGERPRINT, add_instance, make_fleet
 
 REQUEST = Request(
@@ -139,6 +140,19 @@ def test_the_plan_says_what_one_would_expect_and_is_not_there(fleet: Fleet) -> N
     text = plan_text(make_plan(instance, fleet, new=True, letter="by mail", today=date(2026, 5, 1)))
     for expected in ("no technical contact", "will not be signed", "the contract ended on 2026-04-01"):
         assert expected in text
+
+
+def test_the_plan_tells_where_names_lead_and_what_that_means(fleet: Fleet) -> None:
+    instance, _ = planned_instance(REQUEST, fleet)
+    right, missing = (
+        Finding("acme.chill.pro", "right", "leads here"),
+        Finding("acme-test.chill.pro", "missing", "add: …"),
+    )
+    text = plan_text(make_plan(instance, fleet, new=True, letter="by mail", names=[right, missing]))
+    assert "    acme-test.chill.pro add: …" in text
+    assert "chill-provision apply acme" in text
+    assert "degraded" not in plan_text(make_plan(instance, fleet, new=True, letter="by mail", names=[right]))
+    assert "Certificates: signed by tls/ca.crt." in text
 
 
 def test_the_plan_of_an_instance_that_exists_writes_and_sends_nothing(fleet: Fleet) -> None:

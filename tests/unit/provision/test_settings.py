@@ -64,6 +64,11 @@ def test_defaults(settings_file: Path) -> None:
         ("[release]", 'timezone = "Mars/Base"\n[release]', "chill.toml: timezone: not a time zone"),
         ("[release]", 'language = "de"\n[release]', "chill.toml: language: "),
         ("[tls]", "[tls", "chill.toml: is not TOML: "),
+        ("[tls]", '[tls]\nmode = "acne"', "chill.toml: tls: mode: expected private-ca, acme, wildcard"),
+        ("[tls]", '[tls]\nmode = "acme"', "chill.toml: tls.ca_key: is not a key that is known here"),
+        ("[tls]", '[tls]\nmode = "wildcard"', "chill.toml: tls.certificate: is missing"),
+        ("[tls]", '[dns]\nresolvers = ["dns.example.net"]\n[tls]', "chill.toml: dns.resolvers.0: expected an address"),
+        ("[tls]", '[dns]\nresolvers = ["9.9.9.9", "10.0.0.1:5353", "[2620:fe::fe]:53"]\n[tls]', None),
     ],
 )
 def test_each_fault_names_file_and_key(settings_file: Path, old: str, new: str, expected: str | None) -> None:
