@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from metering.cli.options import a_day, as_date, fleet_option, json_option, say
+from metering.memory import no_collection
 from metering.samples import METRICS
 from provision.errors import InvalidFiles, PartlyDone, RequestError
 
@@ -34,8 +35,9 @@ def pull(servers: Sequence[str], remove_after: int | None, fleet_path: str | Non
     """Fetch new sample files from the spools of SERVERS (default: all) into the ledger.
 
     Every file is compared with the SHA-256 that its server tells, and checked line by line. Nothing in the ledger is
-    overwritten. Exit status 3 when a server did not answer or a file was refused: the rest was fetched. In the end the
-    letters about quotas are sent that are due, when chill.toml says to whom (metering.quota_mail_to).
+    overwritten. Exit status 3 when a server did not answer or a file was refused: the rest was fetched. What was
+    imported from a provider is taken back for days that a server has counted by now. In the end the letters about
+    quotas are sent that are due, when chill.toml says to whom (metering.quota_mail_to).
 
     \b
     Examples:
@@ -64,6 +66,7 @@ def _pull_values(result: PullResult) -> dict[str, Any]:
     return {
         "new_files": result.new_files,
         "removed": result.removed,
+        "taken_back": result.taken_back,
         "unreachable": list(result.unreachable),
         "refused": [{"place": problem.place, "message": problem.message} for problem in result.refused],
     }
@@ -129,7 +132,11 @@ def status(metrics_path: Path | None, fleet_path: str | None, as_json: bool) -> 
       chill-meter status --json
       chill-meter status --prometheus /var/lib/prometheus/node-exporter/chill-meter.prom
     """
-    fleet = load_the_fleet(fleet_path)
+    with no_collection():
+        _tell_status(load_the_fleet(fleet_path), metrics_path, as_json)
+
+
+def _tell_status(fleet: Fleet, metrics_path: Path | None, as_json: bool) -> None:
     from metering.ledger import status as ledger_status
 
     now = datetime.now(UTC)
@@ -204,12 +211,19 @@ def tell_of_quotas(fleet: Fleet, now: datetime) -> Told:
 
 def load_the_fleet(path: str | None) -> Fleet:
     """The fleet; RequestError on a server, which has none."""
+    load_the_fleet_side()
+    from provision.fleet import fleet_directory, load_fleet
+
+    return load_fleet(fleet_directory(path))
+
+
+def load_the_fleet_side() -> None:
+    """Import what the control machine alone has; RequestError on a server."""
     try:
-        from provision.fleet import fleet_directory, load_fleet
+        import provision.fleet  # noqa: F401
     except ImportError:
         hint = "run it on the control machine, where the toolkit is installed with its extra [control]"
         raise RequestError("this command needs the fleet, which servers do not have", hint) from None
-    return load_fleet(fleet_directory(path))
 
 
 def today_of(fleet: Fleet, now: datetime) -> date:

@@ -6,7 +6,8 @@ from calendar import monthrange
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from metering.ledger.digest import Figures, MonthFigures
 from metering.samples import METRICS
@@ -31,8 +32,7 @@ class DayRange:
         return self.first.isoformat() if self.first == self.last else f"{self.first}..{self.last}"
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(NamedTuple):
     """How far the samples of one metric of one instance cover the days on which they are expected.
 
     `expected` is None where no day is. `last_day` and `last_value` (in the metric's unit) are those of the last sample,
@@ -50,7 +50,7 @@ class Coverage:
 
     @property
     def days_expected(self) -> int:
-        return len(self.expected) if self.expected else 0
+        return 0 if self.expected is None else len(self.expected)
 
 
 def coverage(figures: Figures, expected: Mapping[str, DayRange | None]) -> dict[tuple[str, str], Coverage]:
@@ -67,22 +67,31 @@ def coverage(figures: Figures, expected: Mapping[str, DayRange | None]) -> dict[
 
 
 def _coverage(slug: str, metric: str, expected: DayRange | None, months: Mapping[str, MonthFigures]) -> Coverage:
-    sampled = [month for month in months if months[month].days]
-    last = max(sampled, default=None)
-    return Coverage(
-        instance=slug,
-        metric=metric,
-        expected=expected,
-        days_sampled=_days_sampled(expected, months) if expected else 0,
-        last_day=date(int(last[:4]), int(last[5:]), months[last].days.bit_length()) if last else None,
-        last_value=months[last].last_value if last else None,
-        collected=bool(months),
-        gaps=tuple(_gaps(expected, months)) if expected else (),
-    )
+    days = _days(expected, tuple(months), tuple([month.days for month in months.values()]))
+    last_value = months[days.last_month].last_value if days.last_month else None
+    return Coverage(slug, metric, expected, days.sampled, days.last_day, last_value, bool(months), days.gaps)
 
 
-def _days_sampled(expected: DayRange, months: Mapping[str, MonthFigures]) -> int:
-    return sum((months[name].days & bits).bit_count() for name, bits in _bits(expected) if name in months)
+class _Days(NamedTuple):
+    """What the days with a sample say of a metric, without their values."""
+
+    sampled: int
+    last_month: str
+    last_day: date | None
+    gaps: Sequence[DayRange]
+
+
+# Of a large fleet, most instances miss the same days, or none.
+@lru_cache(100_000)
+def _days(expected: DayRange | None, names: tuple[str, ...], bits: tuple[int, ...]) -> _Days:
+    """From the months that have a row, and which of their days have a sample."""
+    by_name = dict(zip(names, bits, strict=True))
+    last = max((name for name, days in by_name.items() if days), default="")
+    last_day = date(int(last[:4]), int(last[5:]), by_name[last].bit_length()) if last else None
+    if expected is None:
+        return _Days(0, last, last_day, ())
+    sampled = sum((by_name.get(name, 0) & wanted).bit_count() for name, wanted in _bits(expected))
+    return _Days(sampled, last, last_day, tuple(_gaps(expected, by_name)))
 
 
 @cache
@@ -97,19 +106,16 @@ def _bits(expected: DayRange) -> Sequence[tuple[str, int]]:
     return found
 
 
-def _gaps(expected: DayRange, months: Mapping[str, MonthFigures]) -> Iterator[DayRange]:
-    gap: DayRange | None = None
-    for name, bits in _bits(expected):
-        gone = bits & ~(months[name].days if name in months else 0)
-        for first, last in _runs(gone) if gone else ():
+def _gaps(expected: DayRange, sampled: Mapping[str, int]) -> Sequence[DayRange]:
+    """The gaps of a range, from the days sampled of each of its months."""
+    gaps: list[DayRange] = []
+    for name, wanted in _bits(expected):
+        for first, last in _runs(wanted & ~sampled.get(name, 0)):
             found = DayRange(*(date(int(name[:4]), int(name[5:]), day) for day in (first, last)))
-            if gap and found.first - gap.last == _DAY:
-                found = DayRange(gap.first, found.last)
-            elif gap:
-                yield gap
-            gap = found
-    if gap:
-        yield gap
+            if gaps and found.first - gaps[-1].last == _DAY:
+                found = DayRange(gaps.pop().first, found.last)
+            gaps.append(found)
+    return gaps
 
 
 def _runs(bits: int) -> Iterator[tuple[int, int]]:

@@ -1,8 +1,8 @@
 """The provider's count of SMS beside that of the logs: what the logs miss is filled in, the rest is compared.
 
 Values of several sources add up. So the provider's count is written (as source `manual`) only for days of which no
-server has a sample; and when a server's sample of such a day arrives later, the next import takes its own back with
-a 0. What a person recorded by hand is left alone, and counted with the logs. Why so:
+server has a sample; and when a server's sample of such a day arrives later, the pull that brings it (late_samples.py)
+takes it back with a 0. What a person recorded by hand is left alone, and counted with the logs. Why so:
 docs/decisions/0015-people-and-providers.md.
 """
 
@@ -26,6 +26,7 @@ from provision.fleet import Fleet
 METRIC = "sms_sent"
 # How a row that was written here is told from one that a person recorded.
 NOTE = "from the provider's export"
+_TAKEN_BACK = f"{NOTE}: taken back, a server has counted this day by now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,27 @@ def import_sms(
         {layout.instance} if layout.instance else {*layout.accounts.values(), *(slug for _, slug in export.messages)}
     )
     if not write:
-        days = _compare(export, _recorded(fleet, first, last), slugs, first, last)
+        days = _compare(export, _recorded(fleet.ledger, first, last), slugs, first, last)
         return Imported(export, first, last, left_out, days, ())
     with locked(fleet.ledger):
-        days = _compare(export, _recorded(fleet, first, last), slugs, first, last)
+        days = _compare(export, _recorded(fleet.ledger, first, last), slugs, first, last)
         files = _write(fleet.ledger, [day for day in days if day.write is not None], now)
     return Imported(export, first, last, left_out, days, files)
+
+
+def take_back(ledger: Path, days: Iterable[date], now: datetime) -> int:
+    """Take back what was imported for days of which a server has a sample by now; how many values. The ledger's lock
+    must be held. InvalidFiles when the ledger has faults.
+    """
+    wanted = frozenset(days)
+    recorded = _recorded(ledger, min(wanted), max(wanted))
+    twice = [
+        Compared(day, slug, have.imported, have.servers, 0, _TAKEN_BACK)
+        for (day, slug), have in sorted(recorded.items())
+        if day in wanted and have.imported and have.servers is not None
+    ]
+    _write(ledger, twice, now)
+    return len(twice)
 
 
 def _check(fleet: Fleet, layout: Layout) -> None:
@@ -130,8 +146,8 @@ def _refuse_the_future(path: Path, export: Export, today: date) -> None:
         raise InvalidFiles([Problem(path.name, what, "are day and month the right way round in --date-format?")])
 
 
-def _recorded(fleet: Fleet, first: date, last: date) -> Mapping[tuple[date, str], Recorded]:
-    ledger = open_ledger(fleet.ledger, range(first.year, last.year + 1))
+def _recorded(directory: Path, first: date, last: date) -> Mapping[tuple[date, str], Recorded]:
+    ledger = open_ledger(directory, range(first.year, last.year + 1))
     problems = ledger.problems()
     if problems:
         raise InvalidFiles(problems, "nothing is imported until the ledger is put right")
@@ -165,7 +181,7 @@ def _one(day: date, slug: str, export: Export, have: Recorded) -> Compared:
     provider = export.messages.get((day, slug), 0)
     if have.counted is not None:
         # Somebody counted: an earlier import is taken back, else both would add up.
-        note = f"{NOTE}: taken back, a server has counted this day by now" if have.imported else ""
+        note = _TAKEN_BACK if have.imported else ""
         return Compared(day, slug, provider, have.counted, 0 if have.imported else None, note)
     if have.imported == provider:
         return Compared(day, slug, provider, None, None)

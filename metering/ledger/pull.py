@@ -11,13 +11,14 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
 from metering.ledger.accept import accept, conflict
 from metering.ledger.files import MOVE_IT, LedgerFile, folded_names, home, locked
 from metering.ledger.forgotten import forgotten_years
+from metering.ledger.late_samples import LateSamples
 from metering.ledger.months import file_digest
 from metering.ledger.spools import (
     copy_command,
@@ -42,13 +43,14 @@ PROBLEMS_SHOWN = 20
 @dataclass(frozen=True, slots=True)
 class PullResult:
     """What a pull did: new files in the ledger, files taken out of spools, the servers whose spool could not be read to
-    its end, and the files that were refused.
+    its end, and the files that were refused. `taken_back`: values of an import that a server has counted by now.
     """
 
     new_files: int = 0
     removed: int = 0
     unreachable: Sequence[str] = ()
     refused: Sequence[Problem] = ()
+    taken_back: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,11 @@ def pull(
     refused: list[Problem] = []
     unreachable: list[str] = []
     with locked(fleet.ledger), ThreadPoolExecutor(AT_ONCE) as pool:
-        visit = partial(_visit, fleet, Held(folded_names(fleet.ledger), forgotten_years(fleet)), remove_before)
+        there = Held(folded_names(fleet.ledger), forgotten_years(fleet))
+        late = LateSamples(fleet.ledger, there.folded)
+        visit = partial(_visit, fleet, there, remove_before)
         for server, fetched in zip(chosen, pool.map(visit, chosen), strict=True):
+            late.expect({file.name.day for file in fetched.files})
             accepted = accept(fetched.files, fleet.ledger)
             problems = _shortened([*fetched.refused, *accepted.refused], server.name)
             new += len(accepted.files)
@@ -114,7 +119,10 @@ def pull(
             report(_line(server, len(accepted.files), fetched, problems))
         if not unreachable:
             shutil.rmtree(fleet.ledger / STAGING, ignore_errors=True)
-    return PullResult(new, removed, unreachable, refused)
+        taken_back, faults = late.settle(datetime.now(UTC))
+        if taken_back:
+            report(f"{taken_back} SMS counts of a provider's export taken back: a server has counted these days by now")
+    return PullResult(new, removed, unreachable, [*refused, *faults], taken_back)
 
 
 def _line(server: Server, new: int, fetched: Fetched, problems: Sequence[Problem]) -> str:

@@ -10,8 +10,9 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metering.ledger.digest import Figures, MonthFigures, read_figures
 from provision.contract import Contract, Override, Period
@@ -55,8 +56,7 @@ class Terms:
         return _terms(changed) if held else self
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(NamedTuple):
     """What is included of a metric in a year, in the metric's unit, and how much is used of it; None: not known yet.
 
     `used` of e-mails is the sum of the billed months, that of documents the tariff's measure over them, rounded down.
@@ -76,7 +76,10 @@ class Quota:
     @property
     def marks(self) -> tuple[int, ...]:
         """The marks that are reached."""
-        return tuple(mark for mark in MARKS if self.used is not None and self.used * 100 >= self.included * mark)
+        if self.used is None:
+            return ()
+        used = self.used * 100
+        return tuple([mark for mark in MARKS if used >= self.included * mark])
 
 
 def fleet_quotas(fleet: Fleet, until: date) -> tuple[dict[tuple[str, str], Quota], list[Problem]]:
@@ -120,27 +123,38 @@ def running(contract: Contract, until: date) -> Period | None:
 
 def _quotas(slug: str, terms: Terms, period: Period, year: int, figures: Figures) -> Iterator[Quota]:
     months = billed_months(period, year)
+    names = _names(year, months)
     for metric, included in (("emails_sent", terms.emails), ("document_bytes", terms.document_bytes)):
         if included:
             of_months = figures.get((slug, metric), {})
-            names = [f"{year:04d}-{month:02d}" for month in months]
-            billed = [of_months[name] for name in names if name in of_months and of_months[name].days]
+            billed = [month for month in map(of_months.get, names) if month and month.days]
             share, used = _emails(included, months, billed) if metric == "emails_sent" else _documents(terms, billed)
             if share:
                 yield Quota(slug, metric, year, share, used)
 
 
+@cache
+def _names(year: int, months: range) -> Sequence[str]:
+    return [f"{year:04d}-{month:02d}" for month in months]
+
+
 def billed_months(period: Period, year: int) -> range:
     """The calendar months of `year` (1 to 12) that the period touches."""
-    first = max(period.starts, date(year, 1, 1))
-    last = min(period.ends or date.max, date(year, 12, 31))
+    return _touched(period.starts, period.ends, year)
+
+
+# Of a large fleet, many contracts begin and end on the same days.
+@lru_cache(10_000)
+def _touched(starts: date, ends: date | None, year: int) -> range:
+    first = max(starts, date(year, 1, 1))
+    last = min(ends or date.max, date(year, 12, 31))
     return range(first.month, last.month + 1) if first <= last else range(0)
 
 
 def _emails(included: int, months: range, billed: Sequence[MonthFigures]) -> tuple[int, int | None]:
     # A share of the year's e-mails, rounded half up to a whole one.
     share = (included * len(months) * 2 + 12) // 24
-    return share, sum(month.total for month in billed) if billed else None
+    return share, sum([month.total for month in billed]) if billed else None
 
 
 def _documents(terms: Terms, billed: Sequence[MonthFigures]) -> tuple[int, int | None]:
@@ -151,7 +165,7 @@ def _documents(terms: Terms, billed: Sequence[MonthFigures]) -> tuple[int, int |
         return included, max(month.peak for month in billed)
     if terms.document_measure == "last":
         return included, billed[-1].last_value
-    return included, sum(month.total for month in billed) // sum(month.sampled for month in billed)
+    return included, sum([month.total for month in billed]) // sum([month.days.bit_count() for month in billed])
 
 
 def in_force(versions: Sequence[Terms], year: int, starts: date) -> Terms | None:

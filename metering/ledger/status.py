@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 from metering.ledger.coverage import DAILY, Coverage, DayRange, coverage
 from metering.ledger.digest import Figures, MonthFigures, month_of, read_figures
 from metering.ledger.quota import Quota, quotas
+from metering.memory import no_collection
 from metering.samples import METRICS
 from provision.errors import Problem
 from provision.fleet import Fleet, Instance
@@ -31,8 +30,7 @@ class Failure:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class MetricStatus:
+class MetricStatus(NamedTuple):
     """The state of one metric of one instance: its coverage of the year so far, its last failure, its quota.
 
     `missing`: days are expected and have no sample. A metric that never had a row is "not collected", which is a choice
@@ -70,20 +68,8 @@ def status(fleet: Fleet, today: date) -> FleetStatus:
 
     InvalidFiles when files of the ledger break the format.
     """
-    with _no_collection():
+    with no_collection():
         return _status(fleet, today - _DAY)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Millions of small values are made, none of them in a cycle: looking for cycles would take a third of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _status(fleet: Fleet, until: date) -> FleetStatus:
@@ -91,7 +77,7 @@ def _status(fleet: Fleet, until: date) -> FleetStatus:
     recent_months = {month_of(day) for day in days}
     of_year = [f"{until.year:04d}-{month:02d}" for month in range(1, 13)]
     figures = read_figures(fleet.ledger, {*of_year, *recent_months}, recent_months)
-    this_year = _of_year(figures, until.year)
+    this_year = figures if recent_months.issubset(of_year) else _of_year(figures, until.year)
     expected = {
         slug: expected_days(instance.contract.starts, instance.contract.ends, until)
         for slug, instance in fleet.instances.items()
@@ -99,7 +85,7 @@ def _status(fleet: Fleet, until: date) -> FleetStatus:
     covered = coverage(this_year, expected)
     found, problems = quotas(fleet, until, this_year)
     silent = {slug for slug in expected if not any(covered[slug, metric].collected for metric in DAILY)}
-    named = [(month_of(day), day.day) for day in days]
+    named = {name: tuple([day.day for day in days if month_of(day) == name]) for name in sorted(recent_months)}
     rows = []
     for key, one in covered.items():
         missing = bool(one.gaps) and (one.collected or key[0] in silent)
@@ -119,6 +105,7 @@ def _of_year(figures: Figures, year: int) -> Figures:
     }
 
 
+@lru_cache(10_000)
 def expected_days(starts: date, ends: date | None, until: date) -> DayRange | None:
     """The days of the year of `until`, until that day, on which a contract runs; None when there are none."""
     first = max(starts, date(until.year, 1, 1))
@@ -131,27 +118,37 @@ def _expected_of(instance: Instance, days: Sequence[date]) -> Sequence[bool]:
     return [starts <= day <= ends for day in days]
 
 
-def _recent(months: Mapping[str, MonthFigures], days: Sequence[tuple[str, int]]) -> Sequence[int | None]:
-    """The value of each day, given as month and day of the month; None where there is no sample."""
-    values = {
-        (name, day): value
-        for name, month in months.items()
-        if month.values
-        for day, value in zip(_numbers(month.days), month.values, strict=True)
-    }
-    return [values.get(day) for day in days]
+def _recent(months: Mapping[str, MonthFigures], days: Mapping[str, tuple[int, ...]]) -> Sequence[int | None]:
+    """The value of each day, given by month as days of the month; None where there is no sample."""
+    found: list[int | None] = []
+    for name, numbers in days.items():
+        month = months.get(name)
+        if month is None or not month.values:
+            found += [None] * len(numbers)
+        else:
+            values, places = month.values, _places(month.days, numbers)
+            if isinstance(places, slice):
+                found += values[places]
+            else:
+                found += [None if place is None else values[place] for place in places]
+    return found
 
 
 @cache
-def _numbers(bits: int) -> Sequence[int]:
-    """The days whose bits are set. Of a fleet's months, most are the same."""
-    return [day for day in range(1, 32) if bits >> (day - 1) & 1]
+def _places(bits: int, numbers: tuple[int, ...]) -> slice | Sequence[int | None]:
+    """Where the values of days in a row stand among those of a month whose days are `bits`; a slice when none of them
+    is missing. Of a fleet's months, most are the same.
+    """
+    places = [(bits & ((1 << day - 1) - 1)).bit_count() if bits >> (day - 1) & 1 else None for day in numbers]
+    first = places[0]
+    return places if first is None or None in places else slice(first, first + len(places))
 
 
 def _failure(months: Mapping[str, MonthFigures]) -> Failure | None:
-    last = max((month for month in months if months[month].failed), default=None)
-    if last is None:
+    failed = [name for name, month in months.items() if month.failed]
+    if not failed:
         return None
+    last = max(failed)
     return Failure(date(int(last[:4]), int(last[5:]), months[last].failed), months[last].note)
 
 

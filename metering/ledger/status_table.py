@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -39,7 +42,7 @@ def render(status: FleetStatus, console: Console) -> None:
             console.print(Padding(Text.assemble(*line[1:] if indent else line), (0, 0, 0, indent)))
     else:
         # Perhaps tens of thousands of lines, for a program or a file: written as they are.
-        console.file.write("".join("".join(text for text, _ in line).rstrip() + "\n" for line in lines))
+        console.file.write("".join([f"{''.join([text for text, _ in line]).rstrip()}\n" for line in lines]))
 
 
 def _can_show(text: str, encoding: str) -> bool:
@@ -58,11 +61,11 @@ def _lines(rows: Sequence[MetricStatus], wide: bool, bars: str, gap: str) -> Ite
     heading = f"{'last sample':<11} {'value':>{width}} {f'last {DAYS_SHOWN} days':<{DAYS_SHOWN}}{days} quota"
     yield [(f"{'':{_METRIC_WIDTH + 2}} {heading}", "bold")]
     previous = ""
-    for row, value in zip(rows, values, strict=True):
+    for row, value, recent in zip(rows, values, sparklines(rows, bars, gap), strict=True):
         if row.coverage.instance != previous:
             previous = row.coverage.instance
             yield [(previous, "bold")]
-        yield _line(row, value.rjust(width), wide, sparkline(row, bars, gap))
+        yield _line(row, value.rjust(width), wide, recent)
         if wrong := _remark(row):
             yield [(INDENT, ""), (wrong, "red" if row.missing else "dim")]
 
@@ -70,17 +73,18 @@ def _lines(rows: Sequence[MetricStatus], wide: bool, bars: str, gap: str) -> Ite
 def _line(row: MetricStatus, value: str, wide: bool, recent: str) -> Line:
     found = row.coverage
     day = found.last_day.isoformat() if found.last_day else "-"
-    days = f" {f'{found.days_sampled}/{found.days_expected}' if found.expected else '-':>7}" if wide else ""
-    quota = [] if row.quota is None else [_quota(row.quota)]
-    return [(f"  {found.metric:<{_METRIC_WIDTH}} {day:<11} {value} {recent}{days}", ""), *quota]
+    days = f" {'-' if found.expected is None else f'{found.days_sampled}/{found.days_expected}':>7}" if wide else ""
+    text = (f"  {found.metric:<{_METRIC_WIDTH}} {day:<11} {value} {recent}{days}", "")
+    return (text,) if row.quota is None else (text, _quota(row.quota))
 
 
 def _quota(quota: Quota) -> tuple[str, str]:
     if quota.percent is None:
         return "     -", ""
-    reached = max(quota.marks, default=0)
+    marks = quota.marks
+    reached = max(marks, default=0)
     style = "bold red" if reached >= 100 else "yellow" if reached else ""
-    return f" {f'{quota.percent}%':>5}{'!' * len(quota.marks)}", style
+    return f" {f'{quota.percent}%':>5}{'!' * len(marks)}", style
 
 
 def render_quotas(quotas: Sequence[Quota], console: Console) -> None:
@@ -102,14 +106,35 @@ def sparkline(row: MetricStatus, bars: str = BARS, gap: str = GAP) -> str:
     """The last days as one character each: a bar between 0 and the highest of them, `gap` where a sample is missing, a
     blank where none is expected.
     """
-    highest = max((value for value in row.recent if value is not None), default=0)
-    top = len(bars) - 1
-    lacking = row.lacking or [False] * len(row.recent)
-    shown = [
-        (gap if gone else " ") if value is None else bars[-(-value * top // highest) if highest else 0]
-        for value, gone in zip(row.recent, lacking, strict=True)
+    return sparklines([row], bars, gap)[0]
+
+
+def sparklines(rows: Sequence[MetricStatus], bars: str, gap: str) -> Sequence[str]:
+    """The sparkline of each row. All at once: a million days of a large fleet, one by one, take most of the time."""
+    if not rows:
+        return []
+    values = [
+        row.recent if None not in row.recent else [-1 if one is None else one for one in row.recent] for row in rows
     ]
-    return "".join(shown)
+    days = np.fromiter(chain.from_iterable(values), np.int64).reshape(len(rows), -1)
+    shown = _heights(days, len(bars) - 1)
+    shown[days < 0] = len(bars)
+    for line, row in zip(shown, rows, strict=True):
+        if row.lacking:
+            line[np.array(row.lacking, bool)] = len(bars) + 1
+    characters = np.array([*bars, " ", gap])[shown]
+    found: list[str] = characters.view(f"U{days.shape[1]}").ravel().tolist()
+    return found
+
+
+def _heights(days: npt.NDArray[np.int64], top: int) -> npt.NDArray[np.int8]:
+    """Each value as a part of the highest of its row, in steps from 0 to `top`, rounded up: only 0 is drawn as 0."""
+    highest = days.max(axis=1, keepdims=True)
+    heights = np.zeros(days.shape, np.int8)
+    for step in range(top):
+        # step * highest // top, which might not fit in 64 bits.
+        heights += days > step * (highest // top) + step * (highest % top) // top
+    return heights
 
 
 def _value(row: MetricStatus) -> str:

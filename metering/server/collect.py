@@ -162,6 +162,8 @@ class _Writing:
         self._collectors = collectors
         self._report = report
         self.collected_at = datetime.fromtimestamp(0, UTC)
+        # The days that were written once they were over.
+        self._whole = run.state.collected_days()
         self.files: list[Path] = []
         self.rows = 0
         self.failures: list[tuple[Key, str]] = []
@@ -215,9 +217,9 @@ class _Writing:
 
     def _remembered(self, key: Key, failure: SourceError, basis: int) -> Written:
         """A value that was once good stays good: a later failure does not take it back, here or in the
-        ledger.
+        ledger. That of a day under way is good until the day is over.
         """
         before = self._run.state.written(key)
-        if before and before.status == "ok":
+        if before and before.status == "ok" and (key.day in self._whole or key.day == self._run.today):
             return before
         return Written("failed", None, failure.final, basis)

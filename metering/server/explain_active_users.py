@@ -76,7 +76,7 @@ def explained(slug: str, day: date, people: People) -> ActiveUsersExplained:
             "disabled": people.disabled,
             "unknown": people.strangers,
         },
-        note=people.note,
+        note=people.lost,
     )
 
 

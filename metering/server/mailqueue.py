@@ -36,6 +36,7 @@ class Senders:
         self._sasl = {name.encode(): slug for slug, mail in mails.items() for name in mail.sasl}
         self._addresses = {sender.encode(): slug for slug, mail in mails.items() for sender in mail.senders}
         self.by_address = bool(self._addresses)
+        self.clients = _Clients(self)
 
     def of_uid(self, uid: bytes) -> str:
         """`uid` as it stands in the log: `uid=998`."""
@@ -44,10 +45,31 @@ class Senders:
     def of_sasl(self, name: bytes) -> str:
         return self._sasl.get(name, NOBODY)
 
+    def of_client(self, client: bytes) -> str | None:
+        """What smtpd says about one: `host[address], sasl_method=PLAIN, sasl_username=acme`. None when it did not say
+        who it is.
+        """
+        _, _, name = client.partition(b", sasl_username=")
+        return self.of_sasl(name.partition(b",")[0]) if name else None
+
     def of_address(self, address: bytes) -> str:
         address = address.lower()
         domain = address[address.rfind(b"@") :]
         return self._addresses.get(address) or self._addresses.get(domain) or NOBODY
+
+
+class _Clients(dict[bytes, str | None]):
+    """What `of_client` says, remembered: most clients come again and again."""
+
+    def __init__(self, senders: Senders) -> None:
+        super().__init__()
+        self._senders = senders
+
+    def __missing__(self, client: bytes) -> str | None:
+        if len(self) > 10_000:
+            self.clear()
+        owner = self[client] = self._senders.of_client(client)
+        return owner
 
 
 @dataclass(slots=True)
@@ -106,8 +128,10 @@ class MailQueue:
         """
         key = _key(instance, queue_id)
         # What still waits belongs to the message that had this id before.
-        self._settle(key)
-        self._senders.pop(key, None)
+        if key in self._waiting:
+            self._settle(key)
+        if self._senders:
+            self._senders.pop(key, None)
         self.owners[key] = owner
         if key is not queue_id:
             self._prefixes.add(key[: -len(queue_id)])
@@ -127,7 +151,8 @@ class MailQueue:
 
     def link(self, parent: bytes, child_id: bytes, minute: int) -> None:
         """A content filter submitted the message `parent` again as the queue id `child_id`, if that was seen here."""
-        names = [prefix + child_id for prefix in sorted(self._prefixes)]
+        # Mostly there is one Postfix.
+        names = [prefix + child_id for prefix in sorted(self._prefixes)] if len(self._prefixes) > 1 else [child_id]
         child = next((name for name in names if name != parent and self._is_open(name, minute)), None)
         if child is None:
             return
@@ -180,7 +205,7 @@ class MailQueue:
     def _give(self, key: bytes, owner: str) -> None:
         if key in self.owners:
             self.owners[key] = owner
-        waiting = self._waiting.pop(key, None)
+        waiting = self._waiting.pop(key, None) if self._waiting else None
         if waiting:
             for label, recipients in waiting.recipients.items():
                 self._count(label, owner, recipients)
@@ -204,7 +229,8 @@ class MailQueue:
 
     def _forget(self, key: bytes) -> None:
         self.owners.pop(key, None)
-        self._senders.pop(key, None)
+        if self._senders:
+            self._senders.pop(key, None)
 
     def load(self, state: State) -> None:
         """Go on with the messages that the last run left under way."""

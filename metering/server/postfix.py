@@ -2,7 +2,8 @@
 
 A delivery is one `status=sent` line of smtp(8) per recipient. Not counted are: deliveries to internal relays
 (hops), to mailboxes and programs of this machine (local, virtual, pipe, lmtp), and what the other side
-discarded. Forms of the lines: postfix_lines.py; whose mail it is: mailqueue.py.
+discarded. Forms of the lines: postfix_lines.py; whole blocks of them: postfix_blocks.py; whose mail it is:
+mailqueue.py.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import date, datetime
+from itertools import repeat
+from operator import contains
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from metering.server.mailqueue import NOBODY, MailQueue, Senders
 from metering.server.moments import Moment, Moments, Years
-from metering.server.postfix_lines import FIRST, Delivery, PlainBlocks, delivery_of, every_event, repetitions
+from metering.server.postfix_blocks import UsualBlocks, parts_by_day
+from metering.server.postfix_lines import FIRST, Delivery, delivery_of, every_event, repetitions
 from metering.server.state import State
 
 SOURCE: Final = "postfix"
@@ -32,6 +36,7 @@ _QUEUED = re.compile(rb"\b(?:queued|forwarded) as <?([0-9A-Za-z]+)")
 _REMOVED, _DELIVERY, _UID, _CLIENT = b"rtuc"
 # Those that say that a message has left the queue.
 _QUEUE_PROGRAMS: Final = frozenset({b"qmgr", b"oqmgr", b"nqmgr", b"postsuper"})
+_Stamp = tuple[bytes, ...]
 _Event = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
 
 
@@ -48,7 +53,9 @@ class PostfixLog:
         self._tags: dict[bytes, tuple[bytes, bytes]] = {}
         self._minute = 0
         self._queue = self._new_queue()
-        self._plain_blocks = PlainBlocks(self._moments)
+        self._internal_seen: dict[bytes, bool] = {}
+        self._direct = UsualBlocks(self._moments, every=False)
+        self._every = UsualBlocks(self._moments, every=True, addresses=senders.by_address)
         self._every_event = every_event(senders.by_address)
         if state:
             self._queue.load(state)
@@ -67,12 +74,20 @@ class PostfixLog:
         return self._years.context
 
     def feed(self, block: bytes) -> None:
+        for part in parts_by_day(block, self._moments):
+            self._feed_day(part)
+
+    def _feed_day(self, block: bytes) -> None:
         # Whole lines between two line feeds: the searches begin with the first of them.
         rest = b"\n" + block
-        if self._queue.plain and not self._senders.by_address:
-            rest = self._feed_plain(rest, block)
-        if rest:
-            self._feed_any(self._every_event.findall(rest))
+        first = FIRST.match(block)
+        stamp = first.groups(b"") if first else ()
+        moment = self._moment(stamp, self._years) if stamp else None
+        if moment and self._queue.plain and not self._senders.by_address:
+            rest = self._feed_direct(self._direct.search(block), rest, moment)
+        if moment and rest:
+            rest = self._feed_every(self._every.search(block), rest, stamp)
+        self._feed_lines(rest)
         self._go_on(block)
 
     def finish(self, now: datetime) -> None:
@@ -85,48 +100,100 @@ class PostfixLog:
         self._queue.counts.clear()
         self._queue.save(state, self._minute)
 
-    def _feed_plain(self, text: bytes, block: bytes) -> bytes:
-        """Count the lines up to the first that is not plain; what begins there is given back."""
-        search = self._plain_blocks.search(block)
-        first = FIRST.match(block)
-        moment = self._moment(first.groups(b""), self._years) if search and first else None
-        if search is None or moment is None:
+    def _feed_direct(self, search: re.Pattern[bytes] | None, text: bytes, moment: Moment) -> bytes:
+        """Count what was submitted here and went straight out; give back the lines after the first that makes it
+        less simple.
+        """
+        if search is None:
             return text
-        owners, uids, sent = self._queue.owners, self._senders.uids, Counter[str]()
-        rest = b""
-        for program, key, event, others in search.findall(text):
-            if not event:
-                rest = b"\n" + others
-                break
-            kind = event[0]
-            if kind == _REMOVED:
-                owners.pop(key, None)
-            elif kind == _UID:
-                owners[key] = uids.get(event, NOBODY)
-            elif kind == _CLIENT:
-                if program == b"smtpd" and key != b"NOQUEUE":
-                    _, _, name = event.partition(b", sasl_username=")
-                    owners[key] = self._senders.of_sasl(name.partition(b",")[0]) if name else None
-            else:
-                owner = owners.get(key)
+        owners, uids, clients = self._queue.owners, self._senders.uids, self._senders.clients
+        reached: list[str] = []
+        tos: list[bytes] = []
+        answers: list[bytes] = []
+        place = 0
+        for _, _, _, key, to, answer, gone, uid, client, other in search.findall(text):
+            if to:
+                owner = owners.pop(key, None) if gone else owners.get(key)
                 if owner:
-                    # What decides about nearly all deliveries, told from the others at the least cost.
-                    place = event.find(b", status=sent (")
-                    if (
-                        place > 0
-                        and program == b"smtp"
-                        and event.find(b"(") == place + len(b", status=sent ")
-                        and b"iscarded" not in event
-                        and b"ISCARDED" not in event
-                    ):
-                        sent[owner] += 1
-                    elif b"sent" in event:
-                        self._delivered(moment, b"postfix", program, key, event)
-                elif owner is None and b" " in key:
-                    self._delivered(moment, b"postfix", program, key, event)
-        for owner, recipients in sent.items():
+                    reached.append(owner)
+                    tos.append(to)
+                    answers.append(answer)
+            elif uid:
+                owners[key] = uids.get(uid, NOBODY)
+            elif client:
+                if key != b"NOQUEUE":
+                    owners[key] = clients[client]
+            elif other:
+                self._feed_lines(b"\n" + other + b"\n")
+                place = text.index(b"\n" + other, place) + 1 + len(other)
+                if not self._queue.plain:
+                    break
+            else:
+                owners.pop(key, None)
+        else:
+            place = len(text)
+        for owner, recipients in Counter(self._counted(reached, tos, answers)).items():
             self._queue.counts[moment.day, owner] += recipients
-        return rest
+        return text[place:]
+
+    def _feed_every(self, search: re.Pattern[bytes] | None, text: bytes, stamp: _Stamp) -> bytes:
+        """Follow messages through content filters and under the names of several Postfixes; nothing is left over
+        unless there is no search.
+        """
+        if search is None:
+            return text
+        queue, senders, last = self._queue, self._senders, b""
+        moment: Moment | None = None
+        owners = queue.owners
+        dated, offset, undated = stamp
+        for clock, program, key, to, answer, uid, client, sender, other in search.findall(text):
+            if to:
+                if clock != last:
+                    # The same day, at another minute.
+                    at = (dated and dated[:-5] + clock, offset, undated and undated[:-5] + clock)
+                    moment, last = self._moment(at, self._years), clock
+                if moment:
+                    self._sent(moment, program, key, to, answer)
+            elif uid:
+                if program == b"pickup":
+                    queue.submit(b"postfix", key, senders.of_uid(uid))
+            elif client:
+                if program == b"smtpd" and key != b"NOQUEUE":
+                    queue.submit(b"postfix", key, senders.clients[client])
+            elif sender:
+                if program.endswith(b"qmgr"):
+                    queue.sender(queue.find(b"postfix", key), senders.of_address(sender[6:-1]))
+            elif other:
+                self._feed_lines(b"\n" + other + b"\n")
+            elif program in _QUEUE_PROGRAMS:
+                queue.remove(key if key in owners else queue.find(b"postfix", key))
+        return b""
+
+    def _sent(self, moment: Moment, program: bytes, key: bytes, to: bytes, answer: bytes) -> None:
+        """A delivery of the usual Postfix, of which a search found the part before the answer, and the answer."""
+        begin = to.find(b">, relay=") + len(b">, relay=")
+        end = to.find(b",", begin)
+        if b"(" in to or to.count(b"status=") != 1 or end < begin or to.count(b">, relay=") != 1:
+            self._delivered(moment, b"postfix", program, key, _whole(to, answer))
+            return
+        relay = to[begin:end]
+        internal = self._internal_seen.get(relay)
+        if internal is None:
+            if len(self._internal_seen) > 10_000:
+                self._internal_seen.clear()
+            internal = self._internal_seen[relay] = self._is_internal(relay)
+        if internal:
+            queued = _QUEUED.findall(answer)
+            if queued:
+                parent = key if key in self._queue.owners else self._queue.find(b"postfix", key)
+                self._queue.link(parent, queued[-1], moment.minute)
+        elif program == b"smtp" and not _discarded(answer):
+            self._queue.deliver(self._queue.find(b"postfix", key), moment.day, moment.minute, 1)
+
+    def _feed_lines(self, text: bytes) -> None:
+        """Lines of any kind, between two line feeds."""
+        if text:
+            self._feed_any(self._every_event.findall(text))
 
     def _feed_any(self, events: Iterable[_Event]) -> None:
         for dated, offset, undated, tag, key, event in events:
@@ -141,8 +208,7 @@ class PostfixLog:
                     self._delivered(moment, instance, program, key, event)
             elif event.startswith(b"from=<"):
                 if program.endswith(b"qmgr"):
-                    address = event[6 : event.find(b">,")]
-                    self._queue.sender(self._queue.find(instance, key), self._senders.of_address(address))
+                    self._queue.sender(self._queue.find(instance, key), self._senders.of_address(event[6:-1]))
             else:
                 self._submitted(instance, program, key, event)
 
@@ -154,8 +220,7 @@ class PostfixLog:
             if program == b"pickup":
                 self._queue.submit(instance, key, self._senders.of_uid(event))
         elif program == b"smtpd" and key != b"NOQUEUE":
-            _, _, name = event.partition(b", sasl_username=")
-            self._queue.submit(instance, key, self._senders.of_sasl(name.partition(b",")[0]) if name else None)
+            self._queue.submit(instance, key, self._senders.of_client(event))
 
     def _delivered(self, moment: Moment, instance: bytes, program: bytes, key: bytes, event: bytes) -> None:
         """`to=<recipient>, relay=host[address]:25, …, status=sent (answer)`."""
@@ -174,6 +239,27 @@ class PostfixLog:
         elif queued and why_not == HOP:
             self._queue.link(found, queued[-1], moment.minute)
 
+    def _counted(self, owners: list[str], tos: list[bytes], answers: list[bytes]) -> list[str]:
+        """Those owners whose deliveries count. Mostly all do, and one look at all the deliveries together tells it."""
+        text = b"\n".join(tos)
+        if (
+            b"(" not in text
+            and text.count(b"status=") == len(tos)
+            and all(map(contains, tos, repeat(b">, relay=")))
+            and b"discarded" not in b"\n".join(answers).lower()
+        ):
+            return owners
+        return [
+            owner
+            for owner, to, answer in zip(owners, tos, answers, strict=True)
+            if self._is_counted(_whole(to, answer))
+        ]
+
+    def _is_counted(self, event: bytes) -> bool:
+        """Whether a delivery of smtp(8) counts, whatever stands in it."""
+        delivery = delivery_of(event)
+        return delivery is not None and self._why_not(b"smtp", delivery) == COUNTED
+
     def _label(self, day: str, why_not: str, key: bytes) -> str:
         """Under what a delivery is counted; empty when it is not."""
         del key
@@ -187,7 +273,7 @@ class PostfixLog:
             return HOP
         if program != b"smtp":
             return HERE
-        return DISCARDED if b"discarded" in delivery.answer.lower() else COUNTED
+        return DISCARDED if _discarded(delivery.answer) else COUNTED
 
     def _is_internal(self, relay: bytes) -> bool:
         if not self._internal:
@@ -216,10 +302,19 @@ class PostfixLog:
             known = self._tags[tag] = (first, tag.rpartition(b"/")[2])
         return known
 
-    def _moment(self, stamp: tuple[bytes | str, ...], years: Years) -> Moment | None:
+    def _moment(self, stamp: _Stamp, years: Years) -> Moment | None:
         """Of a time with a year and its offset, or one without."""
-        dated, offset, undated = (bytes(part) for part in stamp)  # type: ignore[arg-type]
+        dated, offset, undated = stamp
         if dated:
             return self._moments.dated(dated, offset)
         year = years.of(undated)
         return self._moments.undated(undated, year) if year else None
+
+
+def _discarded(answer: bytes) -> bool:
+    return b"discarded" in answer.lower()
+
+
+def _whole(to: bytes, answer: bytes) -> bytes:
+    """The event of a delivery, of which a search found the two parts."""
+    return b"to=<" + to + (b" (" + answer if answer else b"")

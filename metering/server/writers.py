@@ -15,7 +15,7 @@ from datetime import time as time_of_day
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from metering.server.discovery import Asks, Audit, Column
+from metering.server.discovery import TIMES, Asks, Audit, Column
 from metering.server.errors import SourceError
 
 if TYPE_CHECKING:
@@ -50,6 +50,34 @@ def read_writers(
     elif others:
         _add(writers, _whole(database, audit, others, first, last, zone))
     return writers
+
+
+def read_changes(
+    database: Asks, audit: Audit, first: date, last: date, zone: ZoneInfo, pause: Callable[[float], None] = time.sleep
+) -> dict[date, set[date]]:
+    """By the local day of their last update, from `first` to `last`: the days on which rows of a table were made;
+    date.min where that is not known. SourceError when that cannot be had.
+    """
+    made = next((when for _, when in audit.pairs if when.folded == "createdat"), None)
+    changed = next((when for _, when in audit.pairs if when.folded == "updatedat"), None)
+    if changed is None:
+        return {}
+    pair = (made or changed, changed)
+    found = read_writers(database, Audit(audit.table, [pair]), first, last, zone, pause)
+    days = {day: {date.fromisoformat(one) for one in texts} for day, texts in found.items()}
+    return days if made else {day: {date.min} for day in days}
+
+
+def goes_back(database: Asks, audit: Audit, day: date, zone: ZoneInfo) -> bool:
+    """Whether a table has an entry of before a local day."""
+    from psycopg import sql
+
+    _, when = audit.pairs[0]
+    _, bounds = _local_day(when, day, day, zone)
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {table} WHERE {when} < %s)").format(
+        table=_table(audit), when=sql.Identifier(when.name)
+    )
+    return bool(database.ask(query, bounds[:1])[0][0])
 
 
 def _add(writers: Writers, rows: Sequence[Sequence[Any]]) -> None:
@@ -141,12 +169,16 @@ def _writers_in(
     parts = []
     empty = sql.SQL(", NULL") * width if width else sql.SQL("")
     for who, when in pairs:
+        who_text: sql.Composable = sql.SQL("{}::text").format(sql.Identifier(who.name))
+        if who.kind in TIMES:
+            made, _ = _local_day(who, first, last, zone)
+            who_text = sql.SQL("coalesce({}::text, '0001-01-01')").format(made)
         local, bounds = _local_day(when, first, last, zone)
         parts.append(
             sql.SQL(
-                "SELECT DISTINCT {who}::text, {day}{empty} FROM batch"
+                "SELECT DISTINCT {who}, {day}{empty} FROM batch"
                 " WHERE {when} >= %s AND {when} < %s AND {who} IS NOT NULL"
-            ).format(who=sql.Identifier(who.name), day=local, empty=empty, when=sql.Identifier(when.name))
+            ).format(who=who_text, day=local, empty=empty, when=sql.Identifier(when.name))
         )
         parameters += bounds
     # A batch is read once and kept; a whole table is too big to be kept.

@@ -12,7 +12,9 @@ import pytest
 
 from metering.server.config import Mail
 from metering.server.mailqueue import Senders
+from metering.server.moments import Moments
 from metering.server.postfix import PostfixLog
+from metering.server.postfix_blocks import MOST_DAYS, parts_by_day
 from metering.server.state import State
 
 ZONE = ZoneInfo("Europe/Brussels")
@@ -33,10 +35,29 @@ ANSWERS = (
     "status=sent",
 )
 RELAY_NAMES = ("mx.example.org[192.0.2.25]:25", "127.0.0.1[127.0.0.1]:10024", "local")
-RECIPIENTS = ("one@example.org", '"a (b"@example.org', "discarded@example.org", "x@sent.example>, orig_to=<y")
+# Lines as they mostly follow each other.
+MAILS = (
+    ("pickup[8]: {key}: uid=998 from=<u>", "cleanup[8]: {key}: message-id=<x>", "qmgr[8]: {key}: from=<u@x>, size=9"),
+    ("smtpd[8]: {key}: client=h[10.0.0.7], sasl_username=acme", "cleanup[8]: {key}: message-id=<y>"),
+    ("smtp[8]: {key}: {delivery}", "qmgr[8]: {key}: removed"),
+    ("smtp[8]: {key}: {delivery}", "qmgr[8]: {other}: removed"),
+    (
+        "pickup[8]: {key}: uid=998 from=<u>",
+        "local[8]: {key}: to=<r@srv1>, relay=local, delay=1, dsn=2.0.0, status=sent (forwarded as CCCCC4)",
+        "smtp[8]: CCCCC4: {delivery}",
+        "qmgr[8]: CCCCC4: removed",
+    ),
+)
+RECIPIENTS = (
+    "one@example.org",
+    '"a (b"@example.org',
+    "discarded@example.org",
+    "x@sent.example>, orig_to=<y",
+    "a, status=sent (b@c",
+)
 
 
-def a_line(chance: random.Random, stamp: str, instance: str, host: str) -> str:
+def some_lines(chance: random.Random, stamp: str, instance: str, host: str) -> str:
     ids = ["AAAAA1", "AAAAA2", "3VN0WK1BCDz2", "BBBBB3"]
     key, other = chance.choice(ids), chance.choice(ids)
     relay, to = chance.choice(RELAY_NAMES), chance.choice(RECIPIENTS)
@@ -59,9 +80,14 @@ def a_line(chance: random.Random, stamp: str, instance: str, host: str) -> str:
             ("lmtp", f"{key}: {delivery}"),
             ("local", f"{key}: to=<r@srv1>, relay=local, delay=1, dsn=2.0.0, status=sent (forwarded as {other})"),
             ("virtual", f"{key}: {delivery}"),
+            ("relay/smtp", f"{key}: {delivery}"),
+            ("other/smtp", f"{key}: {delivery}"),
             ("cleanup", f"{key}: message-id=<removed>"),
         ]
     )
+    if chance.random() < 0.2:
+        known = {"key": key, "other": other, "delivery": delivery}
+        return "".join(f"{stamp} {host} {instance}/{line.format(**known)}\n" for line in chance.choice(MAILS))
     if chance.random() < 0.03:
         return chance.choice(["garbage\n", "\0\0\n", f"{stamp} {host} opendkim[4]: {key}: removed\n", "\n"])
     return f"{stamp} {host} {instance}/{program}[8]: {text}\n"
@@ -79,16 +105,16 @@ def a_log(chance: random.Random) -> bytes:
         zone = {"+01:00": "+01:00", "Z": "Z", "fraction": ".123456+01:00"}.get(form, "")
         stamp = f"{day:%b} {day.day:2} {time}" if form == "syslog" else f"{day}T{time}{zone}"
         instance = "postfix-two" if chance.random() < odd else "postfix"
-        lines.append(a_line(chance, stamp, instance, "srv2" if chance.random() < odd else "srv1"))
+        lines.append(some_lines(chance, stamp, instance, "srv2" if chance.random() < odd else "srv1"))
     return "".join(lines).encode()
 
 
 class LineByLine(PostfixLog):
     """Takes no block for a plain one."""
 
-    def _feed_plain(self, text: bytes, block: bytes) -> bytes:
-        del block
-        return text
+    def feed(self, block: bytes) -> None:
+        self._feed_lines(b"\n" + block)
+        self._go_on(block)
 
 
 def pieces(log: bytes, chance: random.Random) -> Iterator[bytes]:
@@ -140,3 +166,18 @@ def test_blocks_runs_and_ways_of_reading_do_not_matter(seed: int, tmp_path: Path
         for number, kind in enumerate([LineByLine, PostfixLog, PostfixLog])
     ]
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%dT{hour}:00:00+01:00", "%Y-%m-%dT{hour}:00:00Z", "%b %e {hour}:00:00"])
+@pytest.mark.parametrize("days", [1, 2, 4, 30])
+def test_a_block_is_cut_where_its_days_end(form: str, days: int) -> None:
+    of_days = [
+        "".join(f"{(date(2026, 1, 19) + timedelta(day)):{form.format(hour=hour)}} srv1 x: y\n" for hour in (20, 21))
+        for day in range(days)
+    ]
+    parts = parts_by_day("".join(of_days).encode(), Moments(ZONE))
+    assert b"".join(parts).decode() == "".join(of_days)
+    assert len(parts) <= MOST_DAYS + 1
+    assert days > 4 or all(
+        len({line.split(b" 2")[0].split(b"T")[0] for line in part.splitlines()}) == 1 for part in parts
+    )

@@ -8,13 +8,20 @@ import shutil
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from unittest.mock import Mock
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from metering.ledger.accept import Accepted
 from metering.ledger.accept import accept as accept_files
+from metering.ledger.compact import compact
 from metering.ledger.files import LedgerFile
+from metering.ledger.import_sms import import_sms
+from metering.ledger.late_samples import MARK
+from metering.ledger.provider_csv import Layout
 from metering.ledger.pull import Held, PullResult, pull, sort_spool
+from metering.ledger.record import record
 from metering.ledger.spools import copy_command, list_command, list_spool
 from metering.ledger.store import open_ledger
 from metering.samples import FileName
@@ -394,6 +401,70 @@ def test_what_arrived_before_a_connection_broke_is_kept_and_the_rest_comes_later
     behave(spools, "")
     assert run_pull(fleet, SERVER)[0] == PullResult(2, 0, [], [])
     assert len(users_of(open_ledger(fleet.ledger))) == 4
+
+
+# --- days that were imported from a provider --------------------------------------------------------------------------
+
+
+def imported(fleet: Fleet, *days: int, messages: int = 7) -> None:
+    rows = "".join(f"2026-03-{day:02d}\n" * messages for day in days)
+    (fleet.directory / "export.csv").write_text(f"Date\n{rows}")
+    layout = Layout({"date": "Date"}, ZoneInfo("Europe/Brussels"), instance="acme")
+    import_sms(fleet, fleet.directory / "export.csv", layout, (None, None), datetime(2026, 3, 20, tzinfo=UTC))
+
+
+def sms(spool: Path, day: int, value: int | None) -> None:
+    write_run(spool, f"2026-03-{day:02d}", f"202603{day + 1:02d}T001500Z", {("acme", "sms_sent"): value})
+
+
+def sms_counted(fleet: Fleet) -> dict[int, int]:
+    rows = samples_of(open_ledger(fleet.ledger))
+    return {day.day: value for day, _, metric, value in rows if metric == "sms_sent"}
+
+
+def test_a_server_sample_takes_the_place_of_an_import_in_the_same_pull(fleet: Fleet, spools: Path) -> None:
+    imported(fleet, 1, 2, 3)
+    record(fleet, "acme", "sms_sent", 2, date(2026, 3, 4), "counted on the bill", datetime(2026, 3, 20, tzinfo=UTC))
+    for day, value in ((1, 5), (2, None), (4, 1)):
+        sms(spools / SERVER, day, value)
+    result, lines = run_pull(fleet, SERVER)
+    assert result.taken_back == 1
+    assert lines[-1] == "1 SMS counts of a provider's export taken back: a server has counted these days by now"
+    assert sms_counted(fleet) == {1: 5, 2: 7, 3: 7, 4: 3}
+    assert run_pull(fleet, SERVER)[0] == PullResult(0, 0, [], [])
+    assert not (fleet.ledger / MARK).exists()
+
+
+def test_a_pull_that_died_before_it_took_an_import_back_is_made_good(fleet: Fleet, spools: Path) -> None:
+    imported(fleet, 1)
+    sms(spools / SERVER, 1, 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metering.ledger.late_samples.LateSamples.settle", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_pull(fleet, SERVER)
+    assert sms_counted(fleet) == {1: 12}
+    assert run_pull(fleet, SERVER)[0] == PullResult(0, 0, [], [], 1)
+    assert sms_counted(fleet) == {1: 5}
+
+
+def test_an_import_is_taken_back_out_of_a_compacted_month(fleet: Fleet, spools: Path) -> None:
+    imported(fleet, 1)
+    compact(fleet.ledger, "2026-03", False, lambda line: None)
+    sms(spools / SERVER, 1, 5)
+    assert run_pull(fleet, SERVER)[0].taken_back == 1
+    assert sms_counted(fleet) == {1: 5}
+
+
+def test_a_ledger_that_cannot_be_read_is_told_and_tried_again(fleet: Fleet, spools: Path) -> None:
+    imported(fleet, 1)
+    sms(spools / SERVER, 1, 5)
+    broken = fleet.ledger / "2026" / f"2026-03-09.{SERVER}.20260310T001500Z.samples.csv"
+    broken.write_text("nonsense\n")
+    result, _ = run_pull(fleet, SERVER)
+    assert [broken.name in problem.place for problem in result.refused] == [True]
+    broken.unlink()
+    assert run_pull(fleet, SERVER)[0] == PullResult(0, 0, [], [], 1)
+    assert sms_counted(fleet) == {1: 5}
 
 
 # --- taking out of spools ---------------------------------------------------------------------------------------------
