@@ -19,6 +19,7 @@ from reports.closed import ClosedYear, closed_year
 from reports.corrections import corrected
 from reports.formats import DEFAULT, Format, names, tables
 from reports.overview import overview_page
+from reports.sources import Sources
 from reports.staging import leftovers, staging
 from reports.statement import Statement, by_coverage
 from reports.table import words
@@ -71,7 +72,7 @@ def annual(
         statements = annual_statements(fleet, year, estimate=estimate)
         ordered = by_coverage(statements, fleet.settings.reports.coverage_percent)
         count = len(statements) + len(names(year, formats)) + 1
-        made = papers(fleet, ordered, year, language, formats=formats, memory=stage)
+        made = papers(fleet_sources(fleet, year), ordered, year, language, formats=formats, memory=stage)
         for done, (name, content) in enumerate(made):
             stage.write(name, content)
             progress(done + 1, count)
@@ -117,7 +118,7 @@ def annual_statements(fleet: Fleet, year: int, *, estimate: bool = False) -> tup
 
 
 def papers(
-    fleet: Fleet,
+    sources: Sources,
     statements: Sequence[Statement],
     year: int,
     language: Language,
@@ -125,16 +126,21 @@ def papers(
     formats: Collection[Format] = DEFAULT,
     memory: Memory | None = None,
 ) -> Iterator[tuple[str, str | bytes]]:
-    """Every file by name, with its content. What the papers show of the fleet is in its settings."""
+    """Every file by name, with its content."""
     text = words(language)
-    press = Press.for_fleet(fleet, year, text, memory)
+    press = Press.for_cooperative(sources.cooperative, sources.logo, year, text, memory)
     yield from tables(statements, year, text, formats)
-    printed = press.annexes(annex_page(statement, text) for statement in statements)
-    for statement, pdf in zip(statements, printed, strict=True):
-        yield f"{statement.customer.instance}-{year}.pdf", pdf
-    # Last: what Typst remembers of a table of all customers would slow down every paper that comes after it.
-    before = statements_before(fleet, year)
-    yield _fleet_paper(year), press.fleet(overview_page(statements, year, text, before))
+    overview = overview_page(statements, year, text, sources.before)
+    files = [f"{statement.customer.instance}-{year}.pdf" for statement in statements]
+    pages = (annex_page(statement, text) for statement in statements)
+    yield from zip([*files, _fleet_paper(year)], press.papers(pages, overview), strict=True)
+
+
+def fleet_sources(fleet: Fleet, year: int) -> Sources:
+    """What the papers of `year` are printed from, as the fleet is now."""
+    cooperative = fleet.settings.cooperative
+    logo = fleet.path(cooperative.logo) if cooperative.logo else None
+    return Sources(cooperative, logo, fleet.settings.reports.coverage_percent, statements_before(fleet, year))
 
 
 def _fleet_paper(year: int) -> str:

@@ -21,6 +21,16 @@ Value = Fraction | int
 _WIDEST: Final = 6
 
 
+# A chart in hundredths of a millimetre: its height, the width of a month, of a column and of what is beside it.
+_HEIGHT, _MONTH, _COLUMN, _BESIDE, _LEAST = 1400, 700, 490, 105, 25
+
+
+class Drawing(str):
+    """Path data (SVG 1.1, 8.3), which is no text that is printed."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class _Series:
     """One measure by month: how a month is read, and how many units of the papers one counted unit is."""
@@ -100,21 +110,45 @@ def _chart(series: _Series, statement: Statement, words: Words) -> dict[str, Any
     scale = Fraction(highest or 1)
     texts = _texts(series, tops, words)
     left = quota_left(lines[-1], words) if lines else None
+    columns = [
+        {
+            "text": texts[month - 1] if month in read else "",
+            "base": float(bases[month - 1] / scale) if month in read else 0.0,
+            "height": float(Fraction(values[month - 1] or 0) / scale),
+            "quota": float(quotas[month - 1] / scale) if quotas[month - 1] else 0.0,
+        }
+        for month in range(1, 13)
+    ]
     return {
         "title": words.text(f"lines.{series.name}"),
         "unit": words.text(f"charts.unit_{series.name}{'_running' if running else ''}"),
         "left": left,
         "alt": _alt(series, statement, read, lines, words),
-        "columns": [
-            {
-                "text": texts[month - 1] if month in read else "",
-                "base": float(bases[month - 1] / scale) if month in read else 0.0,
-                "height": float(Fraction(values[month - 1] or 0) / scale),
-                "quota": float(quotas[month - 1] / scale) if quotas[month - 1] else 0.0,
-            }
-            for month in range(1, 13)
-        ],
+        "columns": columns,
+        "drawing": _drawing(columns),
     }
+
+
+def _drawing(columns: Sequence[dict[str, Any]]) -> dict[str, Drawing]:
+    """The columns as path data: what came before each month, the month itself, the quotas."""
+    bases, heights, quotas = [], [], []
+    for month, column in enumerate(columns):
+        left, base = month * _MONTH, round(column["base"] * _HEIGHT)
+        if base:
+            bases.append(_rectangle(left, 0, base))
+        if column["height"]:
+            # What is hardly more than nothing is seen all the same.
+            heights.append(_rectangle(left, base, max(round(column["height"] * _HEIGHT), _LEAST)))
+        if column["quota"]:
+            quotas.append(f"M{left} {_HEIGHT - round(column['quota'] * _HEIGHT)}h{_MONTH}")
+    return {
+        name: Drawing("".join(parts)) for name, parts in (("bases", bases), ("heights", heights), ("quotas", quotas))
+    }
+
+
+def _rectangle(left: int, above: int, height: int) -> str:
+    """A column of a chart, so much above its floor."""
+    return f"M{left + _BESIDE} {_HEIGHT - above}v-{height}h{_COLUMN}v{height}z"
 
 
 def _quotas(series: _Series, statement: Statement, lines: Sequence[Line]) -> list[Value]:

@@ -25,7 +25,7 @@ from provision.errors import ChillError, InvalidFiles, Problem, RequestError
 from provision.fleet import SETTINGS_FILE, Fleet
 from provision.openpgp import SIGNING_KEY, Key, Keyring
 from provision.settings import Language
-from reports.annual import annual_statements, papers
+from reports.annual import annual_statements, fleet_sources, papers
 from reports.audit import Audit, audit, unsettled
 from reports.closed import (
     DIRECTORY,
@@ -42,8 +42,11 @@ from reports.closed import (
 )
 from reports.lines import NoteKind
 from reports.manifest import Earlier, LedgerProof, Manifest, Rows
+from reports.sources import DIRECTORY as SOURCES
+from reports.sources import written
 from reports.statement import Statement, by_coverage
 from reports.table import words
+from reports.to_pdf import require_logo
 
 Progress = Callable[[int, int], None]
 # Hidden, and ignored by git: what an interrupted run leaves is removed by the next one.
@@ -172,9 +175,14 @@ def _write(
     language: Language,
     progress: Progress,
 ) -> None:
-    """Write the papers, the statements and the price lists."""
-    ordered = by_coverage(statements, fleet.settings.reports.coverage_percent)
-    for done, (name, content) in enumerate(papers(fleet, ordered, year, language)):
+    """Write the papers, what they are printed from, the statements and the price lists."""
+    sources = fleet_sources(fleet, year)
+    require_logo(sources.logo)
+    (directory / SOURCES).mkdir()
+    for name, kept in written(sources):
+        _write_file(directory / name, kept)
+    ordered = by_coverage(statements, sources.coverage_percent)
+    for done, (name, content) in enumerate(papers(sources, ordered, year, language)):
         _write_file(directory / name, content.encode() if isinstance(content, str) else content)
         progress(done + 1, len(statements) + 3)
     kept = write_statements(statements)
@@ -201,6 +209,7 @@ def _manifest(
         fleet.directory / SETTINGS_FILE,
         *fleet.tariffs.glob("*.toml"),
         *(i.path for i in fleet.instances.values()),
+        *_logo(fleet),
     ]
     return Manifest(
         year=year,
@@ -214,6 +223,13 @@ def _manifest(
         ledger=LedgerProof(files={name: present.digest(name) for name in names}, rows=rows),
         earlier={one.year: _earlier(fleet, one, year) for one in closed_years(fleet) if one.year < year},
     )
+
+
+def _logo(fleet: Fleet) -> Iterator[Path]:
+    """The logo, where it lies in the fleet's directory; from elsewhere there is only the closed year's copy."""
+    logo = fleet.settings.cooperative.logo
+    if logo and not Path(logo).is_absolute() and ".." not in Path(logo).parts:
+        yield fleet.path(logo)
 
 
 def _earlier(fleet: Fleet, closed: ClosedYear, year: int) -> Earlier:

@@ -22,6 +22,8 @@ _TOTALS: Final[tuple[Callable[[Statement], Decimal], ...]] = (
     lambda statement: statement.vat,
     lambda statement: statement.total_with_vat,
 )
+# A part of this size takes Typst some 140 MB, and a second or two.
+ROWS_OF_A_PART: Final = 500
 _COLUMNS: Final = (
     "client",
     "currency",
@@ -41,14 +43,19 @@ def overview_page(statements: Sequence[Statement], year: int, words: Words, befo
     count = len(statements)
     currencies = sorted({statement.currency for statement in statements})
     last_year = {one.customer.instance: one for one in before}
+    rows = [_row(statement, last_year.get(statement.customer.instance), words) for statement in statements]
+    sums = [_sums([s for s in statements if s.currency == currency], last_year, words) for currency in currencies]
     return {
         "lang": words.language,
+        "first": 1,
         "title": words.text("fleet.title", year=year),
         "subject": words.text("fleet.subject"),
         "count": words.text("fleet.customer" if count == 1 else "fleet.customers", count=words.number(count)),
         "head": [words.text(f"fleet.{column}") for column in _COLUMNS],
-        "rows": [_row(statement, last_year.get(statement.customer.instance), words) for statement in statements],
-        "sums": [_sums([s for s in statements if s.currency == currency], last_year, words) for currency in currencies],
+        "widest": _widest(rows, sums),
+        "rows": rows,
+        "totals": sums,
+        "sums": sums,
         "notes": _notes(statements, last_year, year, words),
         "section-head": [words.text("fleet.client"), words.text("fleet.remark")],
         "sections": [
@@ -61,7 +68,42 @@ def overview_page(statements: Sequence[Statement], year: int, words: Words, befo
             if rows
         ],
         "page": words.text("annex.page", page="{page}", pages="{pages}"),
+        "page-of-part": words.text("fleet.page", page="{page}"),
     }
+
+
+def in_parts(page: Page, rows: int = ROWS_OF_A_PART) -> Iterator[Page]:
+    """A fleet's paper in parts of at most so many rows: the page itself when it has no more.
+
+    Each part's `first` is to be set to the number of its first page; how many there are in all is not said.
+    """
+    sections = [(section["title"], some) for section in page["sections"] for some in _batched(section["rows"], rows)]
+    if len(page["rows"]) <= rows and len(sections) == len(page["sections"]):
+        yield page
+        return
+    nothing = {"rows": [], "sums": [], "notes": [], "sections": [], "page": page["page-of-part"]}
+    tables = list(_batched(page["rows"], rows))
+    for some in tables[:-1]:
+        yield {**page, **nothing, "rows": some}
+    # What closes the table stands under its last rows.
+    yield {**page, **nothing, "rows": tables[-1] if tables else [], "sums": page["sums"], "notes": page["notes"]}
+    title = ""
+    for number, (named_so, some) in enumerate(sections):
+        again = number > 0 and named_so == title
+        title = named_so
+        yield {**page, **nothing, "sections": [{"title": "" if again else title, "rows": some}]}
+
+
+def _batched(rows: Sequence[Page], size: int) -> Iterator[Sequence[Page]]:
+    """Rows, so many at a time."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _widest(rows: Sequence[Page], sums: Sequence[Sequence[str]]) -> list[str]:
+    """The longest text of each column: in every part of the paper it is as wide."""
+    texts = [["", *row["cells"]] for row in rows] + [list(cells) for cells in sums]
+    return [max(column, key=len) for column in zip(*texts, strict=True)] if texts else [""] * len(_COLUMNS)
 
 
 def _row(statement: Statement, before: Statement | None, words: Words) -> Page:

@@ -8,34 +8,45 @@ the reported year.
 from __future__ import annotations
 
 import json
-import os
-import queue
+import subprocess
+import sys
+import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
-from importlib import metadata, resources
-from itertools import islice
+from importlib import metadata
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import typst
-
 from provision.errors import ChillError, RequestError
 from provision.fleet import Fleet
+from provision.settings import Cooperative
 from reports.annex import Page
+from reports.charts import Drawing
+from reports.compositor import Compositor, TypesettingError, directory, require_picture
 from reports.glyphs import printable
 from reports.letterhead import letterhead
+from reports.overview import in_parts
+from reports.print_shop import WORKERS, PrintShop, own_environment
 from reports.table import Words
 
 LOGO_SETTING: Final = "chill.toml: cooperative.logo"
-# Each has a compiler of its own; Typst works while Python does something else.
-_WORKERS: Final = min(os.cpu_count() or 1, 8)
+# So many papers are printed sooner than a process that prints them is started.
+_FEW: Final = 16
 # What the two kinds of file begin with; an SVG may begin with anything that XML allows.
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
+
+
+class _Printer(Protocol):
+    """A compositor, or a shop of them; the latter is called from several threads."""
+
+    def print(self, template: str, content: str) -> bytes:
+        """The PDF of a template and its content."""
 
 
 class Memory(Protocol):
@@ -50,11 +61,10 @@ class Memory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """Typst, ready to print the papers of one year: `annex(page)` and `fleet(page)` give the bytes of a PDF."""
+    """Prints the papers of one sender and year: `annex(page)` and `fleet(page)` give the bytes of a PDF."""
 
     year: int
     _sender: str
-    _fonts: Any
     _materials: str = ""
     _memory: Memory | None = None
 
@@ -65,82 +75,123 @@ class Press:
         `sender` is what `reports.letterhead.letterhead` gives, `logo` an SVG or PNG file. What `memory`
         has is not printed again. RequestError when the logo cannot be printed.
         """
-        fonts = typst.Fonts(
-            include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(_directory() / "fonts")]
-        )
-        if logo:
-            _require_picture(logo)
+        require_logo(logo)
         head = {**_printable(sender), "logo": str(logo.resolve()) if logo else ""}
         sent = json.dumps(head, ensure_ascii=False)
         picture = sha256(logo.read_bytes()).hexdigest() if logo else ""
-        return cls(year, sent, fonts, f"{_materials()} {picture} {year} {sent}", memory)
+        return cls(year, sent, f"{_materials()} {picture} {year} {sent}", memory)
 
     @classmethod
     def for_fleet(cls, fleet: Fleet, year: int, words: Words, memory: Memory | None = None) -> Press:
         """A press for the papers of the cooperative of `chill.toml`. RequestError when its logo cannot be printed."""
         cooperative = fleet.settings.cooperative
         logo = fleet.path(cooperative.logo) if cooperative.logo else None
+        return cls.for_cooperative(cooperative, logo, year, words, memory)
+
+    @classmethod
+    def for_cooperative(
+        cls, cooperative: Cooperative, logo: Path | None, year: int, words: Words, memory: Memory | None = None
+    ) -> Press:
+        """A press for the papers of a cooperative and its logo. RequestError when that cannot be printed."""
         return cls.for_year(year, letterhead(cooperative, words), logo, memory)
 
     def annex(self, page: Page) -> bytes:
         """A customer's paper; `page` is what `reports.annex.annex_page` gives."""
-        return self._print(self._compiler, "annex.typ", page)
-
-    def annexes(self, pages: Iterable[Page]) -> Iterator[bytes]:
-        """Many customers' papers, in the order of `pages`, printed on all processors; few are held at a time."""
-        free: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(_WORKERS):
-            free.put(self._compiler("annex.typ"))
-
-        def one(page: Page) -> bytes:
-            compiler = free.get()
-            try:
-                return self._print(lambda _: compiler, "annex.typ", page)
-            finally:
-                free.put(compiler)
-
-        coming = iter(pages)
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            ahead: deque[Future[bytes]] = deque(pool.submit(one, page) for page in islice(coming, 2 * _WORKERS))
-            while ahead:
-                printed = ahead.popleft().result()
-                ahead.extend(pool.submit(one, page) for page in islice(coming, 1))
-                yield printed
+        return next(self.papers([page]))
 
     def fleet(self, page: Page) -> bytes:
         """The fleet's paper; `page` is what `reports.overview.overview_page` gives."""
-        return self._print(self._compiler, "fleet.typ", page)
+        return next(self.papers((), page))
 
-    def _compiler(self, template: str) -> Any:
-        # Typst opens nothing but the template and the logo, which may lie anywhere.
-        return typst.Compiler(str(_directory() / "templates" / template), root="/", font_paths=self._fonts)
+    def papers(self, annexes: Iterable[Page], fleet: Page | None = None) -> Iterator[bytes]:
+        """Many customers' papers, in the order of their pages, then the fleet's, if there is one.
 
-    def _print(self, compiler: Callable[[str], Any], template: str, page: Page) -> bytes:
+        They are printed on all processors, and few of them are held at a time.
+        """
+        coming = iter(annexes)
+        first = list(islice(coming, _FEW + 1))
+        many = len(first) > _FEW
+        with ThreadPoolExecutor(WORKERS if many else 1) as pool, self._printer(many) as printer:
+            # From the beginning, beside the annexes, because each of its parts waits for the one before it.
+            last = pool.submit(self._fleet, fleet, printer) if fleet else None
+            ahead: deque[Future[bytes]] = deque()
+            for page in chain(first, coming):
+                ahead.append(pool.submit(self._annex, page, printer))
+                if len(ahead) > 2 * WORKERS:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+            if last:
+                yield last.result()
+
+    def _printer(self, many: bool) -> AbstractContextManager[_Printer]:
+        """Compositors in processes of their own for many papers; one of this process for a few."""
+        return PrintShop(self.year, self._sender) if many else nullcontext(Compositor(self.year, self._sender))
+
+    def _annex(self, page: Page, printer: _Printer) -> bytes:
         content = json.dumps(_printable(page), ensure_ascii=False)
+        return self._once("annex.typ", content, lambda: self._set("annex.typ", content, page, printer))
+
+    def _fleet(self, page: Page, printer: _Printer) -> bytes:
+        clean = _printable(page)
+        parts = list(in_parts(clean))
+
+        def bound() -> bytes:
+            with tempfile.TemporaryDirectory() as directory:
+                return self._bound(parts, Path(directory))
+
+        content = json.dumps(clean, ensure_ascii=False)
+        if len(parts) > 1:
+            return self._once("fleet.typ", content, bound)
+        return self._once("fleet.typ", content, lambda: self._set("fleet.typ", content, page, printer))
+
+    def _bound(self, parts: Sequence[Page], directory: Path) -> bytes:
+        """A paper printed in parts, which are bound to one: each step by a process of its own.
+
+        What they take of memory ends with them; Typst would remember the last ten parts.
+        """
+        # Here, because few papers need it, and loading it takes a moment.
+        from reports.binding import page_count
+
+        first, files = 1, []
+        for number, part in enumerate(parts):
+            files.append(directory / f"{number}.pdf")
+            content = json.dumps({**part, "first": first}, ensure_ascii=False)
+            with PrintShop(self.year, self._sender, workers=1) as alone:
+                files[-1].write_bytes(self._set("fleet.typ", content, part, alone))
+            first += page_count(files[-1])
+        whole = directory / "whole.pdf"
+        command = [sys.executable, "-m", "reports.binding", *map(str, files), str(whole)]
+        try:
+            subprocess.run(command, env=own_environment(), capture_output=True, check=True, start_new_session=True)
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            raise ChillError(f"{parts[0]['title']}: its parts could not be bound: {said}") from None
+        return whole.read_bytes()
+
+    def _once(self, template: str, content: str, make: Callable[[], bytes]) -> bytes:
+        """What the memory has of this content, else what `make` gives."""
         if self._memory is None:
-            return self._set(compiler(template), page, content)
+            return make()
         key = sha256(f"{self._materials} {template} {content}".encode()).hexdigest()
         printed = self._memory.kept(key)
         if printed is None:
-            printed = self._set(compiler(template), page, content)
+            printed = make()
             self._memory.keep(key, printed)
         return printed
 
-    def _set(self, compiler: Any, page: Page, content: str) -> bytes:
+    def _set(self, template: str, content: str, page: Page, printer: _Printer) -> bytes:
         try:
-            printed = compiler.compile(
-                sys_inputs={"page": content, "sender": self._sender, "year": str(self.year)},
-                pdf_standards=["ua-1", "a-2a"],
-                timestamp=datetime(self.year, 12, 31, tzinfo=UTC),
-            )
-        except typst.TypstError as error:
+            return printer.print(template, content)
+        except TypesettingError as error:
             title = f"{page['title']} ({page.get('instance', 'fleet')})"
-            raise ChillError(f"{title}: the PDF could not be made: {error.message}") from error
-        return bytes(printed)
+            raise ChillError(f"{title}: the PDF could not be made: {error}") from error
 
 
-def _require_picture(logo: Path) -> None:
+def require_logo(logo: Path | None) -> None:
     """RequestError when a logo is not there, or is neither an SVG nor a PNG that can be printed."""
+    if logo is None:
+        return
     hint = "name an SVG or PNG file there, relative to the fleet directory, or leave it empty"
     try:
         data = logo.read_bytes()
@@ -148,15 +199,16 @@ def _require_picture(logo: Path) -> None:
         raise RequestError(f"{LOGO_SETTING}: {logo}: cannot be read: {error.strerror}", hint) from None
     if not data.startswith(_PNG) and b"<svg" not in data[:4096]:
         raise RequestError(f"{LOGO_SETTING}: {logo}: is neither SVG nor PNG", hint)
-    source: Any = f'#set document(title: "logo")\n#image("{logo.name}", alt: "logo")'.encode()
     try:
-        typst.compile(source, root=str(logo.resolve().parent), ignore_system_fonts=True, pdf_standards=["a-2a"])
-    except typst.TypstError as error:
-        raise RequestError(f"{LOGO_SETTING}: {logo}: cannot be printed: {error.message}", hint) from None
+        require_picture(logo)
+    except TypesettingError as error:
+        raise RequestError(f"{LOGO_SETTING}: {logo}: cannot be printed: {error}", hint) from None
 
 
 def _printable(value: Any) -> Any:
     """`printable` on every text of a JSON value."""
+    if isinstance(value, Drawing):
+        return value
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, list):
@@ -170,15 +222,14 @@ def _printable(value: Any) -> Any:
 def _materials() -> str:
     """What every paper is made with, as a digest: Typst, this code, templates, fonts."""
     digest = sha256(metadata.version("typst").encode())
-    for part in (Path(__file__), *sorted((_directory() / "templates").iterdir()), *sorted(_fonts())):
+    for part in (*_code(), *sorted((directory() / "templates").iterdir()), *sorted(_fonts())):
         digest.update(f"{part.name} ".encode() + sha256(part.read_bytes()).digest())
     return digest.hexdigest()
 
 
+def _code() -> Iterator[Path]:
+    return (directory() / name for name in ("to_pdf.py", "compositor.py", "binding.py"))
+
+
 def _fonts() -> Iterator[Path]:
-    return (path for path in (_directory() / "fonts").iterdir() if path.suffix == ".ttf")
-
-
-def _directory() -> Path:
-    # Typst opens fonts and templates itself, by path: the package is always installed as plain files.
-    return Path(str(resources.files("reports")))
+    return (path for path in (directory() / "fonts").iterdir() if path.suffix == ".ttf")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from provision.errors import ChillError, PartlyDone
-from provision.fleet import fleet_directory, load_fleet
+from provision.fleet import Fleet, fleet_directory, load_fleet
 from provision.settings import Language
 from reports.cli.options import count, fleet_option, json_option, lang_option, progress_bar, year_argument
 
 if TYPE_CHECKING:
-    from reports.audit import Audit
+    from reports.audit import Audit, Finding
     from reports.closed import ClosedYear
     from reports.corrections import Correction
 
@@ -79,11 +80,13 @@ def close(year: int, fleet: str | None, accepted: dict[str, str], lang: Language
 @year_argument
 @fleet_option
 @json_option
-def audit(year: int, fleet: str | None, as_json: bool) -> None:
+@click.option("--reprint", is_flag=True, help="Also print every paper again, from the closed year alone, and compare.")
+def audit(year: int, fleet: str | None, as_json: bool, reprint: bool) -> None:
     """Prove from the files alone that the closed YEAR is what it was when it was closed, or name what is not.
 
     Looks at the manifest's signature, at every file of closed/YEAR, at every file and row of the ledger that the
-    year rests on (compacted or not), and computes the amounts anew from them.
+    year rests on (compacted or not), and computes the amounts anew from them. --reprint compares the papers, too, with
+    what the closed statements, letterhead and logo give, byte for byte; the same version of this toolkit is needed.
 
     Exit status 1: something is not what it was, and is named. 3: all of it is, but samples came later that no
     closed statement accounts for yet.
@@ -91,10 +94,14 @@ def audit(year: int, fleet: str | None, as_json: bool) -> None:
     \b
     Example:
       chill-report audit 2026
+      chill-report audit 2026 --reprint
     """
     from reports.audit import audit as audit_year
 
-    found = audit_year(load_fleet(fleet_directory(fleet)), year)
+    loaded = load_fleet(fleet_directory(fleet))
+    found = audit_year(loaded, year)
+    if reprint and not found.faults:
+        found = replace(found, faults=_reprinted(loaded, year))
     click.echo(_audit_json(found) if as_json else _audit_text(found))
     if found.faults:
         raise _not_what_it_was(found)
@@ -128,6 +135,17 @@ def corrections(fleet: str | None, as_json: bool) -> None:
             click.echo(f"{one.instance} {one.year} {one.line}: {one.label}: {one.amount:+} in the statement of {year}")
     if not any(found.values()):
         click.echo("nothing is to be corrected", err=True)
+
+
+def _reprinted(fleet: Fleet, year: int) -> tuple[Finding, ...]:
+    """What `--reprint` found."""
+    from reports.audit import Finding
+    from reports.closed import closed_year
+    from reports.reprint import differing
+
+    closed = closed_year(fleet, year)
+    with progress_bar("papers") as progress:
+        return tuple(Finding(*one) for one in differing(closed, progress)) if closed else ()
 
 
 def _not_what_it_was(found: Audit) -> ChillError:

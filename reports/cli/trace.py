@@ -24,11 +24,13 @@ LINES = (
 @click.command()
 @slug_argument
 @year_argument
-@click.argument("line", type=click.Choice(LINES))
+@click.argument("line", metavar="LINE", type=click.Choice(LINES))
 @fleet_option
 @json_option
 def trace(slug: str, year: int, line: LineName, fleet: str | None, as_json: bool) -> None:
     """Show the samples behind a LINE of SLUG's statement of YEAR, and how the amount came about.
+
+    LINE is one of base, active_users, sms, emails, documents, collabora_users, extra, credit, advance, correction.
 
     Each sample that counts is shown with its day, value, source, moment of collection and file; people are counted,
     never listed. Of a closed year, what was closed is shown; of any other, what the ledger holds now.

@@ -17,6 +17,7 @@ from reports.cli import main
 from tests.generated import Profile, generate
 from tests.integration.keys import Home
 
+LOGO = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 3"><rect width="9" height="3" fill="#176"/></svg>'
 YEARS = (2023, 2024, 2025)
 PROFILES = (
     Profile("acme", "ASBL Acme", 6, 4, 10, (19.0, 23.0), 2),
@@ -37,7 +38,9 @@ def make_fleet(directory: Path, keyring: Home, signer: str) -> Path:
     compact(directory / "ledger", f"{YEARS[-1]}-12", False, lambda line: None)
     aside.rename(directory / "ledger" / str(YEARS[0]))
     settings = directory / "chill.toml"
-    openpgp = f'\n[openpgp]\nhome = "{keyring.path}"\nsigning_key = "{signer}"\n'
+    (directory / "logo.svg").write_text(LOGO, encoding="utf-8")
+    cooperative = '\n[cooperative]\nname = "Les Petits Chênes"\nlogo = "logo.svg"\n'
+    openpgp = f'{cooperative}\n[openpgp]\nhome = "{keyring.path}"\nsigning_key = "{signer}"\n'
     settings.write_text(settings.read_text(encoding="utf-8") + openpgp, encoding="utf-8")
     return directory
 

@@ -13,7 +13,8 @@ import pytest
 from tests.generated import Profile, generate
 
 YEAR = 2025
-CUSTOMERS = 12
+# More than are printed within the process itself.
+CUSTOMERS = 20
 PROFILES = [Profile(f"c{number:02d}", f"Client {number}", 3, 1, 2, (1.0, 2.0), 0) for number in range(CUSTOMERS)]
 # Kills its process when so many papers are written, or so many files were moved while they are published; 0: never.
 RUN = """\

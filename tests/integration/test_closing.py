@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from metering.ledger.compact import compact
+from reports import closing
 from reports.manifest import sha256
 from tests.integration.closable import YEARS, done, late_sms, make_fleet, moment, rows, run, tree
 from tests.integration.keys import Home, home
@@ -83,7 +84,7 @@ def test_a_closed_year_holds_the_papers_of_that_day_and_cannot_be_written(open_f
     papers = tree(tmp_path / "papers")
     assert papers == {name: digest for name, digest in tree(closed).items() if name in papers}
     assert {path.name for path in closed.iterdir()} - set(papers) == {
-        *("manifest.json", "manifest.json.asc", "statements.json", "tariffs")
+        *("manifest.json", "manifest.json.asc", "statements.json", "tariffs", "sources")
     }
     assert all(stat.S_IMODE(path.stat().st_mode) & 0o222 == 0 for path in closed.rglob("*") if path.is_file())
     assert f"git add closed/{FIRST}" in result.stderr
@@ -102,11 +103,43 @@ def test_the_papers_stay_the_same_whatever_changes_later(fleet: Path, tmp_path: 
     replace_in(fleet / "tariffs" / "standard.toml", ('"600.00"', '"900.00"'), ('"21"', '"6"'))
     replace_in(fleet / "inventory" / "instances" / "acme.yml", ("ASBL Acme", "Fondation Acme"), ("null", "2023-06-30"))
     replace_in(fleet / "chill.toml", ('domain = "chill.pro"', 'domain = "chill.pro"\nlanguage = "nl"'))
+    replace_in(fleet / "logo.svg", ("#176", "#a15"))
     (fleet / "inventory" / "instances" / "beta.yml").unlink()
     shutil.rmtree(fleet / "ledger" / str(SECOND))
     result = done("annual", fleet, FIRST, "--out", tmp_path / "papers", "--lang", "en")
     assert tree(tmp_path / "papers") == before
     assert "--lang en has no effect: the papers were closed in fr" in result.stderr
+
+
+def test_the_papers_can_be_printed_again_from_the_closed_year_alone(fleet: Path) -> None:
+    """Letterhead, logo, and the year before, with which the fleet's paper compares, are those of then."""
+    done("close", fleet, SECOND)
+    closed = fleet / "closed" / str(SECOND)
+    assert (closed / "sources" / "logo.svg").read_bytes() == (fleet / "logo.svg").read_bytes()
+    assert "logo.svg" in json.loads((closed / "manifest.json").read_bytes())["inputs"]
+    replace_in(fleet / "chill.toml", ("Les Petits Chênes", "Les Grands Chênes"), ("logo.svg", "gone.svg"))
+    (fleet / "logo.svg").unlink()
+    replace_in(fleet / "tariffs" / "standard.toml", ('"600.00"', '"900.00"'))
+    replace_in(fleet / "inventory" / "instances" / "beta.yml", ("Beta", "Gamma"))
+    result = done("audit", fleet, SECOND, "--reprint")
+    assert "logo.svg: is no longer there; the closed year has its own copy" in result.stdout
+
+
+def test_a_paper_that_its_statements_do_not_give_is_named(open_fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A year closed with papers that say something else than its statements, under a signature that holds."""
+    whole = closing.papers
+
+    def forged(*arguments: object) -> Iterator[tuple[str, str | bytes]]:
+        for name, content in whole(*arguments):
+            yield name, content.replace("600.00", "500.00") if name == f"usage-{FIRST}.csv" else content
+
+    with monkeypatch.context() as patched:
+        patched.setattr(closing, "papers", forged)
+        done("close", open_fleet, FIRST)
+    assert run("audit", open_fleet, FIRST).exit_code == 0
+    result = run("audit", open_fleet, FIRST, "--reprint")
+    assert result.exit_code == 1
+    assert f"closed/{FIRST}/usage-{FIRST}.csv: is printed otherwise from the closed statements\n" in result.stdout
 
 
 def test_closing_again_verifies_and_changes_nothing(fleet: Path) -> None:
@@ -223,8 +256,8 @@ def test_a_change_in_any_file_of_a_closed_year_is_named(fleet: Path) -> None:
         path, place = closed / name, f"closed/{FIRST}/{name}"
         content = path.read_bytes()
         path.chmod(0o644)
-        # The first byte of text that is neither markup nor part of a number.
-        path.write_bytes(content.replace(b"a", b"b", 1))
+        # The first byte of text that is neither markup nor part of a number; of an empty list, a space behind it.
+        path.write_bytes(content.replace(b"a", b"b", 1) if b"a" in content else content + b" ")
         if name == "manifest.json":
             assert run("audit", fleet, FIRST).exit_code == 1
         else:

@@ -319,9 +319,9 @@ def test_what_was_printed_before_an_interruption_is_not_printed_again(
     whole = Press._set
     printed: list[str] = []
 
-    def counted(press: Press, compiler: object, page: Page, content: str) -> bytes:
+    def counted(press: Press, template: str, content: str, page: Page, printer: object) -> bytes:
         printed.append(page.get("instance", "fleet"))
-        return whole(press, compiler, page, content)
+        return whole(press, template, content, page, printer)
 
     def interrupt(done: int, total: int) -> None:
         if done == total:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from reports.overview import overview_page
+from reports.overview import in_parts, overview_page
 from reports.statement import Statement
 from reports.table import words
 from tests.unit.reports.printed import case, pages, press, read
@@ -105,3 +105,26 @@ def test_four_hundred_customers_fit_on_pages_with_repeated_titles() -> None:
 
 def test_a_fleet_without_statements_is_a_page() -> None:
     assert pages(press().fleet(overview_page([], 2026, words("fr")))) == 1
+
+
+def test_a_large_paper_in_parts_has_every_row_once_and_its_sums_under_the_last() -> None:
+    statements = [replace_client(alpha(), f"Client {number}") for number in range(7)]
+    page = overview_page(statements, 2026, words("en"))
+    assert list(in_parts(page, 7)) == [page]
+    parts = list(in_parts(page, 3))
+    rows = [[row["client"]["text"] for row in part["rows"]] for part in parts]
+    assert [len(some) for some in rows] == [3, 3, 1, 0, 0, 0]
+    assert [name for some in rows for name in some] == [f"Client {number}" for number in range(7)]
+    assert [part["sums"] != [] for part in parts] == [False, False, True, False, False, False]
+    # The heading of a section stands where it begins, and not again.
+    sections = [section for part in parts for section in part["sections"]]
+    assert [section["title"] for section in sections] == ["Above what is included", "", ""]
+    assert [len(section["rows"]) for section in sections] == [3, 3, 1]
+    # How many pages there will be is not known while a part is printed; columns are as wide in all of them.
+    assert {part["page"] for part in parts} == {"page {page}"}
+    assert len({tuple(part["widest"]) for part in parts}) == 1
+    assert (parts[0]["widest"][10], parts[0]["widest"][4]) == ("1,414.00", "4,480.00")
+
+
+def replace_client(statement: Statement, client: str) -> Statement:
+    return replace(statement, customer=replace(statement.customer, client=client, instance=client))

@@ -51,10 +51,10 @@ def test_the_same_statement_gives_the_same_bytes() -> None:
 
 
 def test_many_papers_come_in_order_and_are_the_same_as_one_by_one() -> None:
-    pages = [annex_page(statement_of(case("gaps"), client=f"Client {n}"), words("fr")) for n in range(12)]
+    pages = [annex_page(statement_of(case("gaps"), client=f"Client {n}"), words("fr")) for n in range(20)]
     one_by_one = [press().annex(page) for page in pages]
-    assert len(set(one_by_one)) == 12
-    assert list(press().annexes(iter(pages))) == one_by_one
+    assert len(set(one_by_one)) == 20
+    assert list(press().papers(iter(pages))) == one_by_one
 
 
 def test_papers_are_made_as_they_are_asked_for() -> None:
@@ -66,7 +66,7 @@ def test_papers_are_made_as_they_are_asked_for() -> None:
             asked.append(n)
             yield annex_page(statement_of(case("base-only"), client=f"Client {n}"), words("fr"))
 
-    papers = press().annexes(pages())
+    papers = press().papers(pages())
     next(papers)
     papers.close()
     assert len(asked) < 50
