@@ -1,9 +1,9 @@
 """Runs a playbook through ansible-runner: the only module that imports it.
 
 What a run needs on disk lives in one private directory in memory (tmpfs) that is removed at the end; secrets
-are in a file there, readable by its owner only, that ansible-playbook is given by name. ansible-runner keeps
-no artifact: results are collected from its events as they come (ansible-runner 2.4.3: the event handler
-returns False).
+are in a file there, readable by its owner only, that ansible-playbook is given by name, and that goes as soon as
+it was read: a run that is killed leaves none. ansible-runner keeps no artifact: results are collected from its
+events as they come (ansible-runner 2.4.3: the event handler returns False).
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -28,13 +30,15 @@ from typing import Any, TextIO
 import ansible_runner
 
 from provision.errors import ChillError
-from provision.events import Difference, Events, Failure, HostResult
+from provision.events import Difference, Events, Failure, HostResult, Notice
+from provision.module_cache import module_cache
 from provision.playbooks import count_tasks
 from provision.playbooks import playbooks_directory as playbooks_directory
 from provision.progress import ProgressFactory
 from provision.secrets import Secret
 
 PRIVATE_PREFIX = "chill-run-"
+SECRETS = "secrets.json"
 FORKS = 20
 # A server that went away without a word is noticed within half a minute.
 SSH_OPTIONS = (
@@ -66,7 +70,8 @@ class Run:
 class RunResult:
     """What came of a run: counts per host, why hosts failed, seconds, the log's path, and what differed.
 
-    `degraded` says by host what is missing although all else went well.
+    `degraded` says by host what is missing although all else went well; `notices` are what an adminsys should know
+    besides.
     """
 
     hosts: Mapping[str, HostResult]
@@ -76,6 +81,7 @@ class RunResult:
     log: Path
     differences: Sequence[Difference] = ()
     degraded: Mapping[str, str] = field(default_factory=dict)
+    notices: Sequence[Notice] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -95,7 +101,15 @@ def run_playbook(run: Run, progress: ProgressFactory) -> RunResult:
         try:
             with progress(run.hosts, count_tasks(run.playbook)) as shown:
                 events.progress = shown
-                runner = ansible_runner.run(event_handler=events.handle, cancel_callback=stop.is_set, **arguments)
+
+                def stopped() -> bool:
+                    # Asked at least once a second (pexpect_timeout).
+                    shown.tick()
+                    return stop.is_set()
+
+                runner = ansible_runner.run(
+                    event_handler=_forgetting(events, private), cancel_callback=stopped, **arguments
+                )
         finally:
             _close_connections(private)
     if not stop.is_set() and not events.hosts:
@@ -109,14 +123,25 @@ def run_playbook(run: Run, progress: ProgressFactory) -> RunResult:
         run.log,
         tuple(events.differences),
         events.degraded,
+        tuple(events.notices),
     )
+
+
+def _forgetting(events: Events, private: Path) -> Callable[[Mapping[str, Any]], bool]:
+    """The event handler. When the play begins, ansible-playbook has read the extra variables, and never will again."""
+
+    def handle(event: Mapping[str, Any]) -> bool:
+        if event.get("event") == "playbook_on_start":
+            (private / SECRETS).unlink(missing_ok=True)
+        return events.handle(event)
+
+    return handle
 
 
 def runner_arguments(run: Run, private: Path) -> dict[str, Any]:
     """The arguments of ansible-runner for a run; writes the secrets' file into the private directory."""
     words = ["--check", "--diff"] if run.check else []
-    if run.variables:
-        words += ["-e", f"@{_write_variables(run.variables, private)}"]
+    words += ["-e", f"@{_write_variables({**_settings(run.inventory), **run.variables}, private)}"]
     return {
         "private_data_dir": str(private),
         "project_dir": str(run.playbook.parent),
@@ -124,7 +149,7 @@ def runner_arguments(run: Run, private: Path) -> dict[str, Any]:
         "inventory": str(run.inventory),
         "limit": ",".join(run.limit),
         "forks": FORKS,
-        "cmdline": shlex.join(words) or None,
+        "cmdline": shlex.join(words),
         "envvars": environment(run, private),
         # A poll of one second: the longest that a stop request waits.
         "settings": {"pexpect_timeout": 1, "suppress_ansible_output": True, "suppress_output_file": True},
@@ -146,13 +171,15 @@ def environment(run: Run, private: Path) -> dict[str, str]:
     checkout = Path(__file__).resolve().parents[1]
     # The playbooks' filters import this package, also from a checkout that is not installed.
     importable = {"PYTHONPATH": str(checkout)} if (checkout / "pyproject.toml").is_file() else {}
+    kept = module_cache(playbooks_directory())
     return {
         **importable,
+        **({"CHILL_MODULE_CACHE": str(kept)} if kept else {}),
         "PATH": path,
         "ANSIBLE_CONFIG": str(config),
         "ANSIBLE_HOME": str(private / "home"),
         "ANSIBLE_LOCAL_TEMP": str(private / "tmp"),
-        # A run ends with the process that started it (playbooks/callback_plugins/lifeline.py).
+        # lifeline.py: a run ends with the process that started it; headstart.py: tasks begin sooner.
         "ANSIBLE_CALLBACK_PLUGINS": str(playbooks_directory() / "callback_plugins"),
         "CHILL_PROVISION_PID": str(os.getpid()),
         "ANSIBLE_CACHE_PLUGIN": "memory",
@@ -202,8 +229,17 @@ def _remove_abandoned(parent: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def _settings(inventory: Path) -> dict[str, Any]:
+    """The fleet's settings as playbooks/group_vars/all.yml would read them: there each use of one reads them again."""
+    directory = inventory.absolute().parent
+    with suppress(OSError, ValueError), (directory / "chill.toml").open("rb") as file:
+        return {"fleet": tomllib.load(file), "fleet_directory": str(directory)}
+    # What is wrong with the file is told by who reads it there.
+    return {}
+
+
 def _write_variables(variables: Mapping[str, Any], private: Path) -> Path:
-    path = private / "secrets.json"
+    path = private / SECRETS
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(variables, file, default=_reveal)
@@ -213,6 +249,8 @@ def _write_variables(variables: Mapping[str, Any], private: Path) -> Path:
 def _reveal(value: object) -> str:
     if isinstance(value, Secret):
         return value.reveal()
+    if isinstance(value, date):
+        return value.isoformat()
     raise TypeError(f"a variable of a run cannot be a {type(value).__name__}")
 
 

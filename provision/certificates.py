@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from provision.errors import Problem
 from provision.fleet import Fleet
-from provision.settings import Wildcard
+from provision.tls_settings import Wildcard
 
 OTHERS = 0o077
 

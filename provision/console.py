@@ -5,6 +5,9 @@ It knows click and, of the toolkit, the errors alone, because it travels to serv
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from typing import Any
 
 import click
@@ -42,7 +45,24 @@ class Commands(click.Group):
 
 
 def show_error(message: str, hint: str = "") -> None:
-    """Print an error to stderr, with the next step under it."""
-    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
+    """Print an error to stderr, with the next step under it: as it is, since it may be a command to copy."""
+    head, text = "error: ", fold_for_terminal(f"error: {message}")
+    click.echo(click.style(head, fg="red", bold=True) + text.removeprefix(head), err=True)
     if hint:
         click.echo(f"  {hint}", err=True)
+
+
+def fold_for_terminal(text: str) -> str:
+    """A text that goes to stderr: folded between words where that is a terminal, else as it is."""
+    return fold(text, shutil.get_terminal_size().columns) if sys.stderr.isatty() else text
+
+
+def fold(text: str, width: int) -> str:
+    """Fold the lines of a text between words, each under its own beginning; what has no space stays whole."""
+    lines = []
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()))
+        lines += textwrap.wrap(
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+        ) or [""]
+    return "\n".join(lines)

@@ -7,6 +7,7 @@ stored: the next run makes new passwords.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,7 @@ from provision.plan import Delivery, Plan, Request, make_plan, planned_instance
 from provision.preflight import check_create, check_unoccupied
 from provision.progress import ProgressFactory, checking, progress_for, say
 from provision.resolver import look_up_names
-from provision.secrets import Secret, password
+from provision.secrets import Passwords, password
 from provision.token_endpoint import check_credentials
 
 ENVIRONMENT_PLAYBOOK = "environment.yml"
@@ -90,7 +91,7 @@ def prepare(
     key = check_create(fleet, instance, today, delivery if due else None, log)
     letter = delivery.text(fleet, instance) if due else ""
     owner = f"of {key.name}{f', good until {key.expires}' if key.expires else ''}" if key else ""
-    ungranted = check_credentials(graph, fleet.settings.graph.authority, "--graph") if graph else ()
+    ungranted = check_credentials(graph, fleet.settings.graph, "--graph") if graph else ()
     plan = make_plan(
         instance,
         fleet,
@@ -140,7 +141,7 @@ def _create(prepared: Prepared, fleet: Fleet, console: Console) -> Outcome:
     retry = f"chill-provision create {instance.slug}{' --graph FILE' if prepared.graph else ''}"
     journal.add(instance.slug, "create", "started")
     with _journalled(journal, instance):
-        passwords = new_passwords(instance) if due else {}
+        passwords = new_passwords(instance) if due else Passwords({}, {})
         graph = prepared.graph
         result = build(prepared.instance, fleet, passwords, prepared.log, progress_for(console), retry, graph)
         if graph:
@@ -161,15 +162,16 @@ def _create(prepared: Prepared, fleet: Fleet, console: Console) -> Outcome:
     return Outcome(instance, result.hosts, checks, letter, prepared.log, degraded)
 
 
-def new_passwords(instance: Instance) -> dict[str, Secret]:
-    """A new password of the first account of each environment, by domain."""
-    return {environment.domain: password() for environment in instance.names.environments}
+def new_passwords(instance: Instance) -> Passwords:
+    """A new password of the first account of each environment, and of the test environment's site."""
+    accounts = {environment.domain: password() for environment in instance.names.environments}
+    return Passwords(accounts, {instance.names.test.domain: password()})
 
 
 def build(
     instance: Instance,
     fleet: Fleet,
-    passwords: Mapping[str, Secret],
+    passwords: Passwords,
     log: Path,
     progress: ProgressFactory,
     retry: str,
@@ -177,10 +179,11 @@ def build(
 ) -> RunResult:
     """Run the playbook on both environments. `retry`: the command that goes on after a failure.
 
-    The extra variable `initial_passwords` is there only when accounts are to be set, `graph_credentials` only when
-    the production environment is to get them.
+    The extra variables `initial_passwords` and `site_passwords` are there only when passwords are to be set,
+    `graph_credentials` only when the production environment is to get them.
     """
-    accounts = {domain: {INITIAL_ACCOUNT: secret} for domain, secret in passwords.items()}
+    accounts = {domain: {INITIAL_ACCOUNT: secret} for domain, secret in passwords.accounts.items()}
+    new = {"initial_passwords": accounts, "site_passwords": passwords.sites} if accounts else {}
     given = graph_variables(instance.names.environments[0].domain, graph) if graph else {}
     run = Run(
         playbook=playbooks_directory() / ENVIRONMENT_PLAYBOOK,
@@ -188,7 +191,7 @@ def build(
         limit=[instance.names.group],
         hosts=[environment.domain for environment in instance.names.environments],
         log=log,
-        variables={**({"initial_passwords": accounts} if accounts else {}), **given},
+        variables={**new, **given},
         ssh_config=fleet.ssh_config,
     )
     result = run_playbook(run, progress)
@@ -227,10 +230,11 @@ def failure_text(failures: Sequence[Failure]) -> str:
 def _journalled(journal: Journal, instance: Instance) -> Iterator[None]:
     """Write into the journal how the work inside ended, when it did not end well."""
     domains = [environment.domain for environment in instance.names.environments]
+    began = time.monotonic()
     try:
         yield
     except (KeyboardInterrupt, Interrupted) as error:
-        journal.add(instance.slug, "create", "ended", result="interrupted")
+        journal.add(instance.slug, "create", "ended", result="interrupted", seconds=time.monotonic() - began)
         if isinstance(error, Interrupted):
             raise
         raise Interrupted(
@@ -240,7 +244,15 @@ def _journalled(journal: Journal, instance: Instance) -> Iterator[None]:
     except ChillError as error:
         broken = error.environments if isinstance(error, EnvironmentsFailedError) else domains
         failed: dict[str, State] = dict.fromkeys(broken, "failed")
-        journal.add(instance.slug, "create", "ended", result="failed", environments=failed, detail=error.message)
+        journal.add(
+            instance.slug,
+            "create",
+            "ended",
+            result="failed",
+            environments=failed,
+            seconds=time.monotonic() - began,
+            detail=error.message,
+        )
         raise
 
 

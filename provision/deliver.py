@@ -5,7 +5,7 @@ A letter that was not delivered is stored nowhere: the next run makes new passwo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,17 +20,17 @@ from provision.names import INITIAL_ACCOUNT
 from provision.openpgp import Keyring
 from provision.plan import Delivery
 from provision.progress import say
-from provision.secrets import Secret
+from provision.secrets import Passwords
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A letter that is due: to whom, how, with which passwords (by domain), for which command, typed how again."""
+    """A letter that is due: to whom, how, with which passwords, for which command, typed how again."""
 
     instance: Instance
     recipients: Sequence[Recipient]
     delivery: Delivery
-    passwords: Mapping[str, Secret]
+    passwords: Passwords
     command: str
     retry: str
     renewed: bool = False
@@ -65,11 +65,17 @@ def _send(post: Post, fleet: Fleet, done: list[str]) -> None:
     """Compose, seal and deliver; `done` gets each way that succeeded."""
     settings, delivery = fleet.settings, post.delivery
     accounts = [
-        letters.Account(environment, INITIAL_ACCOUNT, post.passwords[environment.domain])
+        letters.Account(environment, INITIAL_ACCOUNT, post.passwords.accounts[environment.domain])
         for environment in post.instance.names.environments
     ]
     letter = letters.compose(
-        post.instance, post.recipients, accounts, settings, delivery.language, renewed=post.renewed
+        post.instance,
+        post.recipients,
+        accounts,
+        settings,
+        delivery.language,
+        post.passwords.sites,
+        renewed=post.renewed,
     )
     with Keyring(fleet.path(settings.openpgp.home)) as keyring:
         message = letters.seal(letter, post.recipients, keyring, settings, datetime.now(UTC))

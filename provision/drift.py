@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.ansible import run_playbook
-from provision.apply import chosen, environments_run
+from provision.apply import UNSEEN, chosen, environments_run
 from provision.create import failure_text
 from provision.errors import ChillError, Interrupted
-from provision.events import Difference, HostResult
+from provision.events import Difference
 from provision.fleet import Fleet
 from provision.progress import ProgressFactory
 
@@ -63,6 +63,3 @@ def drift(fleet: Fleet, slugs: Sequence[str], progress: ProgressFactory) -> Drif
             f"not looked at to the end: {', '.join(missing)}\n{failure_text(result.failures)}", f"log: {result.log}"
         )
     return Drift(run.hosts, result.differences)
-
-
-UNSEEN = HostResult(ok=0, changed=0, failed=0, unreachable=True)

@@ -67,6 +67,17 @@ class Difference:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a host has to tell although nothing failed (a module's `notice`)."""
+
+    host: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.text}"
+
+
 class Events:
     """Takes the events of one run as they come. `hidden` are texts that must not appear anywhere.
 
@@ -78,6 +89,7 @@ class Events:
         self.hosts: dict[str, HostResult] = {}
         self.differences: list[Difference] = []
         self.degraded: dict[str, str] = {}
+        self.notices: list[Notice] = []
         self._failures: dict[str, Failure] = {}
         self._spoken: list[str] = []
         self._log = log
@@ -104,7 +116,7 @@ class Events:
         kind = str(event.get("event", ""))
         data = event.get("event_data") or {}
         if kind in OUTCOMES:
-            self._task_ended(kind, data)
+            self._task_ended(kind, data, str(event.get("stdout", "")))
         elif kind == "runner_on_start":
             self.progress.task_started(str(data.get("host")), self.blot(task_name(data)))
         elif kind == "playbook_on_stats":
@@ -116,17 +128,19 @@ class Events:
             self._write(words)
         return False
 
-    def _task_ended(self, kind: str, data: Mapping[str, Any]) -> None:
+    def _task_ended(self, kind: str, data: Mapping[str, Any], shown: str) -> None:
         host, task = str(data.get("host")), self.blot(task_name(data))
         result = data.get("res") or {}
         outcome = OUTCOMES[kind]
         if outcome == "failed" and data.get("ignore_errors"):
             outcome = "ok"
-        elif outcome == "ok" and result.get("changed"):
+        elif outcome == "ok" and changed(result, shown):
             outcome = "changed"
             self.differences.append(Difference(host, task, self.blot(diff_text(result))))
         if result.get("degraded"):
             self.degraded[host] = self.blot(one_paragraph(str(result["degraded"])))
+        if result.get("notice"):
+            self.notices.append(Notice(host, self.blot(str(result["notice"]))))
         self.progress.task_ended(host, outcome)
         self._write(f"{host}: {outcome}: {task}")
         if result.get("degraded"):
@@ -163,6 +177,14 @@ def host_results(stats: Mapping[str, Any]) -> dict[str, HostResult]:
         )
         for host in hosts
     }
+
+
+def changed(result: Mapping[str, Any], shown: str) -> bool:
+    """Whether a task changed something.
+
+    Of a task with `no_log`, ansible-runner 2.4.3 hides that as well; the line that Ansible would have printed tells it.
+    """
+    return bool(result.get("changed")) or ("censored" in result and shown.lstrip().startswith("changed:"))
 
 
 def task_name(data: Mapping[str, Any]) -> str:

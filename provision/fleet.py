@@ -19,11 +19,13 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from provision.contract import Contract as Contract
 from provision.errors import InvalidFiles, Problem, RequestError
+from provision.fleet_cache import AT_LEAST, Known, Stamp, digest_of, read_cache, stamp_of, write_cache
+from provision.fleet_directory import FLEET_VARIABLE as FLEET_VARIABLE
+from provision.fleet_directory import fleet_directory as fleet_directory
 from provision.names import KINDS, InstanceNames, Kind, instance_names, slug_fault
 from provision.settings import EmailAddress, Fingerprint, Section, Settings, model_problems, read_settings
 from provision.yaml_lines import key_lines
 
-FLEET_VARIABLE = "CHILL_FLEET"
 SETTINGS_FILE = "chill.toml"
 
 
@@ -75,7 +77,7 @@ class Server:
         return tuple(map(str, self.variables.get("public_addresses") or ()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Instance:
     """A customer: names, client, contract, and the server of each environment by kind. `path` is its file."""
 
@@ -148,28 +150,62 @@ class Fleet:
             ) from None
 
 
-def fleet_directory(option: str | os.PathLike[str] | None = None) -> Path:
-    """The fleet directory: the option, else $CHILL_FLEET, else the current directory."""
-    return Path(option or os.environ.get(FLEET_VARIABLE) or ".").expanduser().resolve()
-
-
 def load_fleet(directory: Path) -> Fleet:
     """Read and validate a fleet directory. InvalidFiles with every problem found, each with file and key."""
     settings, found = read_settings(directory / SETTINGS_FILE)
     problems = list(found)
     servers, found = _read_servers(directory / "inventory" / "servers.yml")
     problems += found
-    instances: dict[str, Instance] = {}
-    for path in sorted((directory / "inventory" / "instances").glob("*.yml")):
-        if settings is None:
-            break
-        instance, found = _read_instance(path, settings, servers)
+    instances: Mapping[str, Instance] = {}
+    if settings is not None:
+        instances, found = _read_instances(directory, settings, servers)
         problems += found
-        if instance:
-            instances[instance.slug] = instance
     if problems or settings is None:
         raise InvalidFiles(problems, f"correct these in {directory} and run the command again")
     return Fleet(directory, settings, servers, instances)
+
+
+def _read_instances(
+    directory: Path, settings: Settings, servers: Mapping[str, Server]
+) -> tuple[Mapping[str, Instance], Sequence[Problem]]:
+    """All instances by slug, in the order of their files. Those of a large fleet are remembered (fleet_cache.py)."""
+    place = directory / "inventory" / "instances"
+    entries = sorted(_entries(place), key=lambda entry: entry.name)
+    digest = ""
+    known: Known = {}
+    if len(entries) >= AT_LEAST:
+        names = (settings.domain, settings.support_domain, *sorted(settings.reserved_slugs), "", *sorted(servers))
+        digest = digest_of("\n".join(names).encode())
+        known = read_cache(directory, digest)
+    instances: dict[str, Instance] = {}
+    problems: list[Problem] = []
+    read: dict[str, tuple[Stamp, Instance]] = {}
+    for entry in entries:
+        stamp = stamp_of(entry) if digest else None
+        remembered = known.get(entry.name)
+        if stamp and remembered and remembered[0] == stamp:
+            instance: Instance | None = remembered[1]
+        else:
+            instance, found = _read_instance(place / entry.name, settings, servers)
+            problems += found
+        if instance:
+            instances[instance.slug] = instance
+        if instance and stamp:
+            read[entry.name] = (stamp, instance)
+    if digest and {name: one[0] for name, one in read.items()} != {name: one[0] for name, one in known.items()}:
+        write_cache(directory, digest, read)
+    return instances, problems
+
+
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return [entry for entry in entries if entry.name.endswith(".yml")]
+    except (FileNotFoundError, NotADirectoryError):
+        # What is to be written there says so.
+        return []
+    except OSError as error:
+        raise InvalidFiles([Problem(str(directory), f"cannot be read: {error.strerror}")]) from None
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any] | None, Sequence[Problem]]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, ConfigDict, ValidationError, ValidationInfo
 
 from provision.errors import InvalidFiles, Problem
 from provision.journal import Entry
@@ -31,8 +31,6 @@ from provision.settings import Section, model_problems
 
 REMIND_DAYS = 60
 EVENT = "graph_set"
-# Application permissions that Chill's synchronisation of calendars needs (Microsoft Graph permissions reference).
-PERMISSIONS = ("Calendars.ReadWrite", "MailboxSettings.Read", "Place.Read.All", "User.Read.All")
 EXAMPLE = """\
 tenant = "…"
 client_id = "…"
@@ -102,15 +100,22 @@ def _client_secret(text: str) -> str:
     return text
 
 
+def _expires(day: date, info: ValidationInfo) -> date:
+    told: Any = info.context
+    if day < told["today"]:
+        raise ValueError(f"{day} is over: ask the customer for a new secret")
+    return day
+
+
 class _Document(Section):
-    """The TOML document as it was given."""
+    """The TOML document as it was given. Its validation is told `today`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     tenant: Annotated[str, AfterValidator(_tenant)]
     client_id: Annotated[str, AfterValidator(_client_id)]
     client_secret: Annotated[str, AfterValidator(_client_secret)]
-    expires: date
+    expires: Annotated[date, AfterValidator(_expires)]
 
 
 def parse(text: str, place: str, today: date) -> GraphCredentials:
@@ -119,7 +124,7 @@ def parse(text: str, place: str, today: date) -> GraphCredentials:
     `place` names the source in messages.
     """
     try:
-        document = _Document.model_validate(tomllib.loads(text))
+        document = _Document.model_validate(tomllib.loads(text), context={"today": today})
     except tomllib.TOMLDecodeError as error:
         # Its own words may quote what stands there.
         position = _POSITION.search(str(error))
@@ -129,9 +134,6 @@ def parse(text: str, place: str, today: date) -> GraphCredentials:
         ) from None
     except ValidationError as error:
         raise InvalidFiles(model_problems(error, place), "nothing was changed") from None
-    if document.expires < today:
-        fault = Problem(f"{place}: expires", f"{document.expires} is over", "ask the customer for a new secret")
-        raise InvalidFiles([fault], "nothing was changed")
     return GraphCredentials(document.tenant, document.client_id, Secret(document.client_secret), document.expires)
 
 
@@ -149,9 +151,9 @@ def expiry(entries: Iterable[Entry], today: date) -> Expiry | None:
     return Expiry(last, (last - today).days)
 
 
-def missing_permissions(ungranted: Sequence[str]) -> str:
+def missing_permissions(ungranted: Sequence[str], slug: str = "SLUG") -> str:
     """How it is told that an application lacks permissions that Chill needs."""
-    return f"the application was not granted {', '.join(ungranted)} (chill-provision graph letter SLUG asks for them)"
+    return f"the application was not granted {', '.join(ungranted)} (chill-provision graph letter {slug} asks for them)"
 
 
 def reminder(slug: str, found: Expiry) -> str:

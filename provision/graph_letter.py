@@ -17,7 +17,6 @@ import jinja2
 
 from provision.errors import RequestError
 from provision.fleet import Contact, Fleet, Instance
-from provision.graph import PERMISSIONS
 from provision.journal import Journal
 from provision.letter import TEMPLATES, Letter, fill, one_line, printed_fingerprint
 from provision.mail import read_password, send
@@ -40,7 +39,7 @@ def compose(instance: Instance, fleet: Fleet, language: Language, today: date) -
         name=one_line(contact.name),
         client=one_line(instance.client),
         url=f"https://{instance.names.environments[0].domain}/",
-        permissions=PERMISSIONS,
+        permissions=settings.graph.permissions,
         key=printed_fingerprint(key) if key else "",
         support_address=instance.names.support_address,
         domain=settings.domain,

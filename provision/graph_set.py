@@ -14,6 +14,7 @@ from rich.console import Console
 
 from provision import locks
 from provision.ansible import Run, playbooks_directory, run_playbook
+from provision.apply import refuse_unfinished
 from provision.certificates import tls_problems
 from provision.create import ENVIRONMENT_PLAYBOOK, failure_text
 from provision.errors import ChillError, Interrupted, InvalidFiles, Problem, RequestError
@@ -56,6 +57,7 @@ def prepare(slug: str, credentials: GraphCredentials, place: str, fleet: Fleet) 
     instance = fleet.instance(slug)
     if instance.lifecycle != "running":
         raise RequestError(f"SLUG: {slug} is {instance.lifecycle}", f"first: chill-provision resume {slug}")
+    refuse_unfinished(fleet, instance, "set")
     journal, domain = Journal(fleet.journal), instance.names.environments[0].domain
     state = states(journal.read(slug), [domain])[domain]
     if state not in MADE:
@@ -68,7 +70,7 @@ def prepare(slug: str, credentials: GraphCredentials, place: str, fleet: Fleet) 
     ]
     if problems:
         raise InvalidFiles(problems, "nothing was changed")
-    missing = check_credentials(credentials, fleet.settings.graph.authority, place)
+    missing = check_credentials(credentials, fleet.settings.graph, place)
     check_servers(fleet, [fleet.server(instance.servers["production"])], prepared=True)
     return GraphChange(instance, credentials, missing, log)
 
@@ -83,12 +85,18 @@ def carry_out(change: GraphChange, fleet: Fleet, console: Console) -> Mapping[st
         result = run_playbook(_run(change, fleet), progress_for(console))
         retry = f"chill-provision graph set {instance.slug} FILE"
         if result.interrupted:
-            journal.add(instance.slug, COMMAND, "ended", result="interrupted")
+            journal.add(instance.slug, COMMAND, "ended", result="interrupted", seconds=result.seconds)
             raise Interrupted(f"stopped in the midst of: {COMMAND} {instance.slug}", f"go on with: {retry}")
         if not result.succeeded:
             reason = failure_text(result.failures)
             journal.add(
-                instance.slug, COMMAND, "ended", result="failed", environments={change.domain: "failed"}, detail=reason
+                instance.slug,
+                COMMAND,
+                "ended",
+                result="failed",
+                environments={change.domain: "failed"},
+                seconds=result.seconds,
+                detail=reason,
             )
             raise ChillError(reason, f"log: {result.log}\n  when it is mended, go on with: {retry}")
         journal.add(instance.slug, COMMAND, "ended", result="ok", seconds=result.seconds)

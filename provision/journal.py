@@ -1,6 +1,6 @@
 """What was done, when, by whom, with what result: `journal/<slug>.jsonl`, append-only, without secrets.
 
-A line is one JSON object.
+Servers have one of their own, `journal/<server>.jsonl`, for `server prepare`. A line is one JSON object.
 Keys of a line: `time` (UTC, `2026-11-23T00:15:00Z`), `who` (user@machine), `command` (create, apply, credentials
 rotate), `event`, `version` (of the toolkit); and where they apply `result` (ok, failed, interrupted), `environments`
 (state by domain), `seconds`, `detail`, `expires`. Events: `started` and `ended` around a command's work, `letter_sent`
@@ -184,6 +184,15 @@ def reason(entries: Sequence[Entry], domain: str) -> str:
     lines = named[-1].splitlines() if named else []
     own = [line.removeprefix(f"{domain}: ") for line in lines if line.startswith((f"{domain}:", f"{domain} "))]
     return " ".join(own or lines)
+
+
+def unfinished(entries: Iterable[Entry], domains: Sequence[str]) -> bool:
+    """Whether a creation was begun and none ever ended well: it can only be gone on with, or archived."""
+    begun = settled = False
+    for entry in entries:
+        begun = begun or (entry.command == "create" and entry.event == "started")
+        settled = settled or any(entry.environments.get(domain) in SETTLED for domain in domains)
+    return begun and not settled
 
 
 def overall(states: Iterable[State]) -> State:

@@ -12,7 +12,7 @@ import os
 import tempfile
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.errors import HeaderParseError
@@ -28,7 +28,7 @@ import jinja2
 from provision.errors import RequestError
 from provision.fleet import Instance
 from provision.mail import mail_problems, read_password, send
-from provision.names import EnvironmentNames
+from provision.names import SITE_ACCOUNT, EnvironmentNames
 from provision.openpgp import Key, Keyring
 from provision.secrets import Secret
 from provision.settings import Language, Settings
@@ -102,12 +102,14 @@ def compose(
     accounts: Sequence[Account],
     settings: Settings,
     language: Language,
+    sites: Mapping[str, Secret],
     *,
     renewed: bool = False,
 ) -> Letter:
     """Write the letter with passwords: addresses, accounts, what to do first, whom to write to.
 
-    `renewed`: the instance is not new, and these passwords replace earlier ones.
+    `sites`: by domain, the passwords that sites of test environments ask for. `renewed`: the instance is not new, and
+    these passwords replace earlier ones.
 
     Accounts of one environment must follow each other. The template's first line is the subject.
     """
@@ -123,7 +125,7 @@ def compose(
         names=[one_line(recipient.name) for recipient in recipients],
         renewed=renewed,
         client=one_line(instance.client),
-        environments=_places(accounts),
+        environments=_places(accounts, sites, settings.mailbox_path),
         support_address=instance.names.support_address,
         sender=settings.mail.sender,
         domain=settings.domain,
@@ -134,7 +136,7 @@ def compose(
     return Letter(subject, fill(body))
 
 
-def _places(accounts: Sequence[Account]) -> list[dict[str, object]]:
+def _places(accounts: Sequence[Account], sites: Mapping[str, Secret], mailbox_path: str) -> list[dict[str, object]]:
     """What the templates know of each environment. Passwords are revealed here, for the encrypted text."""
     groups = [list(group) for _, group in groupby(accounts, key=lambda account: account.environment)]
     return [
@@ -142,10 +144,17 @@ def _places(accounts: Sequence[Account]) -> list[dict[str, object]]:
             "kind": group[0].environment.kind,
             "domain": group[0].environment.domain,
             "url": group[0].url,
+            "mailbox": f"{group[0].url.removesuffix('/')}{mailbox_path}/",
+            "site": _site(sites.get(group[0].environment.domain)),
             "accounts": [{"username": account.username, "password": account.password.reveal()} for account in group],
         }
         for group in groups
     ]
+
+
+def _site(password: Secret | None) -> dict[str, str] | None:
+    """The account that a site asks for, with its password."""
+    return {"username": SITE_ACCOUNT, "password": password.reveal()} if password else None
 
 
 def seal(

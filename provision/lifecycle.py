@@ -14,7 +14,7 @@ from rich.console import Console
 
 from provision import locks, verify
 from provision.ansible import run_playbook
-from provision.apply import environments_run
+from provision.apply import environments_run, refuse_unfinished
 from provision.create import failure_text, lacking_text
 from provision.errors import ChillError, Interrupted, PartlyDone, RequestError
 from provision.events import HostResult
@@ -59,15 +59,16 @@ CHANGES: Mapping[Verb, Change] = {
 def prepare(verb: Verb, slug: str, fleet: Fleet) -> Instance:
     """Check a request in full. Changes nothing; raises what is wrong."""
     instance = fleet.instance(slug)
+    if verb != "archive":
+        refuse_unfinished(fleet, instance, verb)
     found = set(states(Journal(fleet.journal).read(slug), instance.names.domains).values())
     unfit = found - set(CHANGES[verb].possible)
     if verb == "resume" and instance.lifecycle == "running":
         raise RequestError(f"SLUG: {slug} is in service", f"chill-provision show {slug} tells its state")
     if unfit:
-        next_step = "archive" if verb == "suspend" and unfit == {"creating"} else "create"
         raise RequestError(
             f"SLUG: {slug} is {', '.join(sorted(unfit))}, from which there is no way to {verb} it",
-            f"chill-provision {next_step} {slug}",
+            f"chill-provision create {slug}",
         )
     check_servers(fleet, [fleet.server(name) for name in instance.servers.values()], prepared=True)
     return instance
@@ -83,7 +84,7 @@ def carry_out(verb: Verb, instance: Instance, why: str, fleet: Fleet, console: C
         journal.add(slug, verb, "started", detail=why)
         result = run_playbook(run, progress_for(console))
         if result.interrupted:
-            journal.add(slug, verb, "ended", result="interrupted")
+            journal.add(slug, verb, "ended", result="interrupted", seconds=result.seconds)
             raise Interrupted(f"stopped in the midst of: {verb} {slug}", f"go on with: {retry}")
         broken = [failure.host for failure in result.failures]
         reason, hint = failure_text(result.failures), f"log: {result.log}\n  when it is mended, go on with: {retry}"
@@ -97,7 +98,7 @@ def carry_out(verb: Verb, instance: Instance, why: str, fleet: Fleet, console: C
             reason = "\n".join(f"{check.environment}: {check.name}: {check.message}" for check in failed)
         if broken:
             after: dict[str, State] = dict.fromkeys(broken, "failed")
-            journal.add(slug, verb, "ended", result="failed", environments=after, detail=reason)
+            journal.add(slug, verb, "ended", result="failed", environments=after, seconds=result.seconds, detail=reason)
             raise ChillError(reason, hint)
         lacking = {check.environment: check.message for check in checks if not check.passed} | dict(result.degraded)
         ends: dict[str, State] = dict.fromkeys(instance.names.domains, change.ends)

@@ -156,8 +156,9 @@ def locks(fleet: Fleet, server: Server) -> Sequence[Lock]:
     return _parse(server.name, ask(fleet, server, script))
 
 
-def release(fleet: Fleet, server: Server, gone: Sequence[Lock], why: str = "its lock is taken away") -> None:
-    """Take locks away, each if it is still this very one; `why` goes into the server's journal."""
+def release(fleet: Fleet, server: Server, gone: Sequence[Lock], why: str = "") -> None:
+    """Take locks away, each if it is still this very one; `why` (else, by whom) goes into the server's journal."""
+    why = why or f"its lock is taken away by {who()}"
     removals = "\n".join(
         f'[ "$(cat {name} 2>/dev/null)" != {shlex.quote(lock.line)} ] || rm {name}'
         for lock in gone

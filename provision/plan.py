@@ -19,7 +19,8 @@ from provision.fleet import Fleet, Instance, InstanceVariables
 from provision.graph import GraphCredentials, missing_permissions
 from provision.names import EXAMPLE, Kind, instance_names, slug_fault
 from provision.records import Finding
-from provision.settings import Acme, Language, Tls, Wildcard
+from provision.settings import Language
+from provision.tls_settings import Acme, Tls, Wildcard
 
 # Where each value of an instance comes from on the command line: faults are told in these words.
 OPTIONS = {

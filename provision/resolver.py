@@ -14,7 +14,7 @@ import dns.resolver
 from provision.fleet import Fleet, Instance, Server
 from provision.names import KINDS
 from provision.records import Answer, Finding, judge_all
-from provision.settings import split_resolver
+from provision.tls_settings import split_resolver
 
 PATIENCE_SECONDS = 4.0
 

@@ -6,6 +6,7 @@ one goes on: it makes other passwords, and those of before end.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -47,7 +48,8 @@ class Rotation:
         ways = [f"into {self.delivery.file}"] * bool(self.delivery.file) + ["by mail"] * self.delivery.by_mail
         domains = " and ".join(environment.domain for environment in self.instance.names.environments)
         return (
-            f"New passwords for the first accounts of {domains}; the present ones end at once.\n"
+            f"New passwords for the first accounts of {domains}, and for the site of the latter; "
+            "the present ones end at once.\n"
             f"They go, encrypted, {' and '.join(ways)} to\n{people}"
         )
 
@@ -127,14 +129,15 @@ def carry_out(rotation: Rotation, fleet: Fleet, console: Console) -> Outcome:
         for lock in broken:
             say(console, f"took over a stale lock: {lock}")
         journal.add(instance.slug, COMMAND, "started")
-        passwords = new_passwords(instance)
+        passwords, began = new_passwords(instance), time.monotonic()
         try:
             result = build(instance, fleet, passwords, rotation.log, progress_for(console), retry)
         except (ChillError, KeyboardInterrupt) as error:
             stopped = isinstance(error, Interrupted | KeyboardInterrupt)
             detail = error.message if isinstance(error, ChillError) else ""
             ending: Result = "interrupted" if stopped else "failed"
-            journal.add(instance.slug, COMMAND, "ended", result=ending, detail=detail)
+            seconds = time.monotonic() - began
+            journal.add(instance.slug, COMMAND, "ended", result=ending, seconds=seconds, detail=detail)
             raise
         journal.add(instance.slug, COMMAND, "ended", result="ok", seconds=result.seconds)
         post = Post(instance, rotation.recipients, rotation.delivery, passwords, COMMAND, retry, renewed=True)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hmac
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from random import Random, SystemRandom
 from typing import NoReturn
 
@@ -53,6 +55,17 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not written anywhere: it cannot be pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """The passwords of people that are to be set, by domain.
+
+    `accounts`: of the application's first account. `sites`: what the site of a test environment asks for.
+    """
+
+    accounts: Mapping[str, Secret]
+    sites: Mapping[str, Secret]
 
 
 def password(random: Random | None = None) -> Secret:

@@ -5,20 +5,20 @@ What a key means is said here and in the sample that `init` writes.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from provision.errors import Problem
-
-Language = Literal["fr", "en", "nl"]
-LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+from provision.languages import Language as Language
+from provision.section import EmailAddress as EmailAddress
+from provision.section import Section as Section
+from provision.tls_settings import TLS_MODES, Dns, Tls
 
 
 def _known_zone(name: str) -> str:
@@ -46,26 +46,13 @@ def _engine(text: str) -> str:
     return text
 
 
-def _address(text: str) -> str:
-    if not re.fullmatch(r"[^@\s<>,;\"]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", text):
-        raise ValueError("expected an e-mail address")
-    return text
-
-
 DomainName = Annotated[
     str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+$", max_length=200)
 ]
 # Where usage is computed: docs/engines.md.
 Engine = Annotated[str, AfterValidator(_engine)]
 Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
-EmailAddress = Annotated[str, AfterValidator(_address)]
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
-
-
-class Section(BaseModel):
-    """A table of settings: immutable, and a key it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Release(Section):
@@ -96,85 +83,6 @@ class OpenPGP(Section):
         default=(), description="signed closed years before signing_key did; audits take their signatures"
     )
     minimum_validity_days: int = Field(default=30, ge=0)
-
-
-class PrivateCa(Section):
-    """Certificates are signed on the control machine by the CA named here."""
-
-    mode: Literal["private-ca"] = "private-ca"
-    ca_certificate: str
-    ca_key: str
-
-    @property
-    def trusted(self) -> str:
-        """The file of the CA that clients must trust; empty: those that this machine trusts."""
-        return self.ca_certificate
-
-
-class Acme(Section):
-    """Each environment has a certificate of its own, from an ACME directory (RFC 8555, challenge HTTP-01)."""
-
-    mode: Literal["acme"]
-    directory: str = Field(default=LETS_ENCRYPT, pattern=r"^https://[^\s]+$")
-    directory_ca: str = Field(
-        default="", description="PEM file: who signed the directory's own certificate, if private"
-    )
-    email: EmailAddress | Literal[""] = ""
-    ca_certificate: str = Field(default="", description="PEM file: the root of what the directory signs, if private")
-
-    @property
-    def trusted(self) -> str:
-        return self.ca_certificate
-
-
-class Wildcard(Section):
-    """One certificate for all names of the domain, that is there already."""
-
-    mode: Literal["wildcard"]
-    certificate: str = Field(description="PEM file: the certificate, then its chain")
-    key: str = Field(description="PEM file, readable by its owner only")
-    ca_certificate: str = Field(default="", description="PEM file: the root of the certificate, if private")
-
-    @property
-    def trusted(self) -> str:
-        return self.ca_certificate
-
-
-TLS_MODES = ("private-ca", "acme", "wildcard")
-
-
-def _tls_mode(table: Any) -> str:
-    return str(table.get("mode", TLS_MODES[0])) if isinstance(table, dict) else str(table.mode)
-
-
-# Where certificates come from: docs/certificates.md.
-Tls = Annotated[
-    Annotated[PrivateCa, Tag("private-ca")] | Annotated[Acme, Tag("acme")] | Annotated[Wildcard, Tag("wildcard")],
-    Discriminator(_tls_mode),
-]
-
-
-def split_resolver(text: str) -> tuple[str, int]:
-    """`9.9.9.9`, `10.0.0.1:5353` or `[2620:fe::fe]:53` as address and port. ValueError for anything else."""
-    found = re.fullmatch(r"\[(?P<six>[0-9A-Fa-f:]+)\](:(?P<port6>\d+))?|(?P<four>[\d.]+)(:(?P<port4>\d+))?", text)
-    if not found:
-        raise ValueError('expected an address, with a port if it is not 53: "9.9.9.9", "[2620:fe::fe]:53"')
-    address = str(ipaddress.ip_address(found["six"] or found["four"]))
-    return address, int(found["port6"] or found["port4"] or 53)
-
-
-def _resolver(text: str) -> str:
-    split_resolver(text)
-    return text
-
-
-class Dns(Section):
-    """Who is asked whether the names of environments lead to their servers."""
-
-    check: bool = True
-    resolvers: tuple[Annotated[str, AfterValidator(_resolver)], ...] = Field(
-        default=(), description="addresses, with a port if it is not 53; empty: those of this machine"
-    )
 
 
 class Ssh(Section):
@@ -214,10 +122,25 @@ def _authority(text: str) -> str:
     return text.rstrip("/")
 
 
+def _permission(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]+(\.[A-Za-z]+)+", text):
+        raise ValueError('expected the name of a permission, like "Calendars.ReadWrite"')
+    return text
+
+
 class Graph(Section):
-    """Where credentials of Microsoft Graph are checked: by https, or on this machine."""
+    """Where credentials of Microsoft Graph are checked: by https, or on this machine; and what they must permit.
+
+    The permissions are those of what Chill's manual describes ("Configure Chill for calendar and absence
+    synchronisation"): people found by e-mail address, calendars in both ways, absences. docs/graph.md says more.
+    """
 
     authority: Annotated[str, AfterValidator(_authority)] = "https://login.microsoftonline.com"
+    permissions: Annotated[tuple[Annotated[str, AfterValidator(_permission)], ...], Field(min_length=1)] = (
+        "Calendars.ReadWrite",
+        "MailboxSettings.Read",
+        "User.Read.All",
+    )
 
 
 class Settings(Section):
@@ -230,6 +153,11 @@ class Settings(Section):
     ledger: str = "ledger"
     engine: Engine = "duckdb"
     reserved_slugs: tuple[str, ...] = ()
+    mailbox_path: str = Field(
+        default="/_mail",
+        pattern=r"^/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$",
+        description="where a test environment's address shows the e-mails that it sent",
+    )
     server_mail_relay: str = Field(default="", description="host:port that servers hand their mail to; empty: none")
     release: Release
     mail: Mail

@@ -21,7 +21,8 @@ from urllib.parse import quote, urlencode
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from provision.errors import ChillError, RequestError
-from provision.graph import PERMISSIONS, GraphCredentials
+from provision.graph import GraphCredentials
+from provision.settings import Graph
 
 SCOPE = "https://graph.microsoft.com/.default"
 TIMEOUT_SECONDS = 30
@@ -57,11 +58,12 @@ class _NoRedirect(HTTPRedirectHandler):
         return None
 
 
-def check_credentials(credentials: GraphCredentials, authority: str, place: str) -> Sequence[str]:
+def check_credentials(credentials: GraphCredentials, graph: Graph, place: str) -> Sequence[str]:
     """Ask for a token with the credentials, and forget it. The permissions that are not granted yet, of those needed.
 
     RequestError when Microsoft refuses them, naming which and why; ChillError when no answer can be had.
     """
+    authority = graph.authority
     url = f"{authority.rstrip('/')}/{quote(credentials.tenant, safe='')}/oauth2/v2.0/token"
     form = {
         "client_id": credentials.client_id,
@@ -81,7 +83,7 @@ def check_credentials(credentials: GraphCredentials, authority: str, place: str)
     token = _object(body).get("access_token")
     if not isinstance(token, str) or not token:
         raise ChillError(f"{authority} answered without a token; nothing was changed", _setting_hint())
-    return _missing_permissions(token)
+    return _missing_permissions(token, graph.permissions)
 
 
 def _refusal(status: int, body: bytes, authority: str, place: str) -> ChillError:
@@ -126,7 +128,7 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _missing_permissions(token: str) -> Sequence[str]:
+def _missing_permissions(token: str, needed: Sequence[str]) -> Sequence[str]:
     """The permissions that a token does not carry, of those needed; none when it cannot be read.
 
     Tokens for Microsoft Graph are JSON Web Tokens with granted application permissions in `roles`, but Microsoft may
@@ -143,4 +145,4 @@ def _missing_permissions(token: str) -> Sequence[str]:
     if "aud" not in found:
         return []
     granted = found.get("roles", [])
-    return [one for one in PERMISSIONS if not isinstance(granted, list) or one not in granted]
+    return [one for one in needed if not isinstance(granted, list) or one not in granted]

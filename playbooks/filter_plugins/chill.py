@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,50 @@ def chill_path(path: str, directory: str) -> str:
     return str(Path(directory) / Path(path).expanduser())
 
 
+def chill_reachable(entries: Iterable[str]) -> list[dict[str, str]]:
+    """Addresses that a test environment may reach, as rules need them: family (ip, ip6), address, port.
+
+    `192.0.2.10:443`, `192.0.2.0/24:443`, `[2001:db8::1]:443`. Names are refused: an answer of the DNS must not open a
+    way.
+    """
+    found = []
+    for entry in entries:
+        address, _, port = str(entry).rpartition(":")
+        try:
+            network = ipaddress.ip_network(address.strip("[]"))
+            number = int(port)
+        except ValueError:
+            number = 0
+        if not 0 < number < 65536:
+            raise AnsibleFilterError(
+                f"environment_test_reaches: {entry!r} is no address with a port,"
+                " such as 192.0.2.10:443 or [2001:db8::1]:443"
+            )
+        written = str(network if network.prefixlen < network.max_prefixlen else network.network_address)
+        found.append({"family": "ip" if network.version == 4 else "ip6", "address": written, "port": str(number)})
+    return found
+
+
+def chill_addresses(addresses: Iterable[str]) -> list[dict[str, str]]:
+    """Addresses as rules need them: family (ip, ip6) and address, as nft prints it. What is none, or is bound to an
+    interface, is left out.
+    """
+    found = []
+    for text in addresses:
+        with suppress(ValueError):
+            address = ipaddress.ip_address(text)
+            if "%" in text:
+                continue
+            found.append({"family": "ip" if address.version == 4 else "ip6", "address": str(address)})
+    return found
+
+
+def chill_nft_set(numbers: Iterable[int]) -> str:
+    """Numbers as nft prints a set of them: in order, and without braces when there is but one."""
+    words = [str(number) for number in sorted({int(number) for number in numbers})]
+    return words[0] if len(words) == 1 else f"{{ {', '.join(words)} }}"
+
+
 def chill_copies_release(hosts: Iterable[str], variables: Mapping[str, Mapping[str, Any]], host: str) -> bool:
     """Whether `host` is the first, of the environments of its server that lack the release."""
     release, server = variables[host]["fleet"]["release"], variables[host]["server"]
@@ -55,5 +101,8 @@ class FilterModule:
             "from_toml": from_toml,
             "chill_names": chill_names,
             "chill_path": chill_path,
+            "chill_reachable": chill_reachable,
+            "chill_addresses": chill_addresses,
+            "chill_nft_set": chill_nft_set,
             "chill_copies_release": chill_copies_release,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,11 @@ options:
       mode: {type: str, description: 'four octal digits; default 0755 for a directory, else 0644'}
       acl: {type: list, elements: str, description: 'named entries such as user:www-data:--x'}
       then: {type: list, elements: str, description: names of follow-ups of a change}
+      shown_by:
+        description: >-
+          a command, without a shell, that prints what is in force of a file; unless that is the end of
+          O(files[].content), the file counts as changed, so that its follow-ups put it in force again
+        type: str
   pending: {type: path, description: directory of follow-ups that wait}
 """
 
@@ -67,6 +73,7 @@ ENTRY: dict[str, Any] = {
     "mode": {"type": "str"},
     "acl": {"type": "list", "elements": "str"},
     "then": {"type": "list", "elements": "str", "default": []},
+    "shown_by": {"type": "str"},
 }
 
 DEFAULT_MODE = {"directory": "0755", "file": "0644", "assembled": "0644"}
@@ -180,6 +187,14 @@ def acl_differs(module: AnsibleModule, entry: dict[str, Any]) -> bool:
     return sorted(line for line in text.splitlines() if line) != acl_lines(entry)
 
 
+def not_in_force(module: AnsibleModule, entry: dict[str, Any]) -> str | None:
+    """What is in force instead of a file's content, as its command prints it; None when it is the content."""
+    if not entry["shown_by"]:
+        return None
+    code, output, _ = module.run_command(shlex.split(entry["shown_by"]))
+    return None if code == 0 and output and entry["content"].endswith(output) else output or "nothing is in force\n"
+
+
 def leave_pending(pending: str | None, names: list[str]) -> None:
     """Write down what must follow the change that is about to be made."""
     if pending and names:
@@ -208,7 +223,8 @@ def bring(module: AnsibleModule, entry: dict[str, Any]) -> dict[str, Any] | None
     kind = kind_of(Path(path))
     entry["mode"] = entry["mode"] or DEFAULT_MODE.get(entry["state"])
     differs, before, after = content_differs(entry, kind)
-    if not differs and not attributes_differ(module, entry):
+    shown = None if differs else not_in_force(module, entry)
+    if shown is None and not differs and not attributes_differ(module, entry):
         return None
     if not module.check_mode:
         leave_pending(module.params["pending"], entry["then"])
@@ -218,7 +234,9 @@ def bring(module: AnsibleModule, entry: dict[str, Any]) -> dict[str, Any] | None
             module.set_fs_attributes_if_different(module.load_file_common_arguments(entry, path), False)
             if entry["acl"] and acl_differs(module, entry):
                 module.run_command(["setfacl", "--set", ",".join(acl_lines(entry)), path], check_rc=True)
-    if not differs:
+    if shown is not None:
+        before, after = shown, entry["content"]
+    elif not differs:
         before = "owner, mode or access list differs\n"
         after = f"{entry['owner']}:{entry['group']} {entry['mode']}\n"
     return {"before_header": path, "after_header": path, "before": before, "after": after}

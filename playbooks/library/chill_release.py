@@ -16,6 +16,7 @@ short_description: Unpack a release whose checksum is known
 description:
   - Compares the SHA-256 of the archive, unpacks it beside, then renames. An interrupted run leaves no half
     release.
+  - An archive with links that lead outside is refused.
   - The release belongs to root and is never changed afterwards; C(var/) is emptied, the role fills it.
   - docs/release-contract.md, points 1 and 6, says what an archive looks like.
 options:
@@ -35,6 +36,18 @@ def digest(path: str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def links_outside(root: Path) -> list[str]:
+    """Links that lead out of a directory: the web server would follow them."""
+    found = []
+    for directory, directories, files in os.walk(root):
+        for path in (Path(directory, name) for name in (*directories, *files)):
+            if path.is_symlink():
+                end = Path(os.path.normpath(path.parent / path.readlink()))
+                if not end.is_relative_to(root):
+                    found.append(str(path.relative_to(root)))
+    return sorted(found)
+
+
 def unpack(module: AnsibleModule, archive: str, destination: Path) -> None:
     """Unpack beside `destination`, then rename. GNU tar itself refuses members that lead outside."""
     partial = destination.with_name(f".{destination.name}.partial")
@@ -50,6 +63,10 @@ def unpack(module: AnsibleModule, archive: str, destination: Path) -> None:
     for needed in ("bin/console", "public/index.php"):
         if not (partial / needed).is_file():
             module.fail_json(msg=f"{archive} holds no {needed}: it does not keep docs/release-contract.md")
+    astray = links_outside(partial)
+    if astray:
+        shutil.rmtree(partial)
+        module.fail_json(msg=f"{archive} holds links that lead out of it: {', '.join(astray[:5])}")
     if (partial / "var").exists():
         shutil.rmtree(partial / "var")
     (partial / "var").mkdir(mode=0o755)

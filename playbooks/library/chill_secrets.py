@@ -64,8 +64,12 @@ made: {description: 'what was not as described: env file, Redis user, signing ke
 """
 
 LINE = re.compile(r"^([A-Z][A-Z0-9_]*)='([^']*)'$", re.MULTILINE)
-# All but what administers the server, empties it, or shows and changes what is not bound to a key.
-REDIS_COMMANDS = "+@all -@dangerous -scan -randomkey -dbsize -function -pubsub"
+# All but what administers the server, empties it, or shows and changes what is not bound to a key: also the scripts of
+# others, and the names of keys that others change (CLIENT TRACKING, which the access list does not look at).
+REDIS_COMMANDS = (
+    "+@all -@dangerous -@scripting +eval +evalsha +eval_ro +evalsha_ro"
+    " -scan -randomkey -dbsize -pubsub -client|tracking"
+)
 
 
 def known_secrets(text: str, names: list[str]) -> dict[str, str]:

@@ -16,17 +16,48 @@ from provision.cli.lifecycle import archive, resume, suspend
 from provision.cli.lock import lock
 from provision.cli.server import server
 from provision.console import Commands
-from provision.journal import toolkit_version
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        from provision.journal import toolkit_version
+
+        click.echo(f"chill-provision, version {toolkit_version()}")
+        ctx.exit()
 
 
 @click.group(cls=Commands)
-@click.version_option(toolkit_version(), prog_name="chill-provision")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """Make and keep the environments of hosted Chill instances.
 
-    A fleet is a directory of plain files: settings, inventory, price lists, ledger, journal.
+    A fleet is a directory of plain files: settings, inventory, price lists, ledger, journal. Commands find it by
+    --fleet DIR, else $CHILL_FLEET, else the current directory.
 
-    Begin with: chill-provision init DIR
+    \b
+    Begin with:
+      chill-provision init DIR
+      chill-provision server prepare SERVER
+      chill-provision create SLUG --plan …
+
+    \b
+    Exit status:
+      0  done
+      1  failed
+      2  the request or a file was wrong; nothing was changed
+      3  done in part: the message says what is missing
+
+    \b
+    Completion by tab, in bash, zsh (zsh_source) and fish:
+      eval "$(_CHILL_PROVISION_COMPLETE=bash_source chill-provision)"
+      _CHILL_PROVISION_COMPLETE=fish_source chill-provision | source
     """
 
 

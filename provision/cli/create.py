@@ -23,7 +23,7 @@ from provision.cli.options import (
     travelling,
 )
 from provision.completion import complete_server, complete_server_or_auto, complete_slug, complete_tariff
-from provision.settings import Language
+from provision.languages import Language
 
 
 @click.command(short_help="Create the environments of a customer.")
@@ -32,13 +32,15 @@ from provision.settings import Language
 @click.option(
     "--server", help="The server to live on; auto: the one with the most room.", shell_complete=complete_server_or_auto
 )
-@click.option("--test-server", help="The test environment's server, if another.", shell_complete=complete_server)
+@click.option(
+    "--test-server", help="The test environment's server; else that of --server.", shell_complete=complete_server
+)
 @click.option("--responsible-name", help="Who receives the passwords.")
 @click.option("--responsible-email", help="Where the letter goes.")
 @click.option("--fingerprint", help="Of the OpenPGP key that passwords are encrypted to: 40 hex digits.")
 @click.option("--starts", type=Day(), help="The contract's first day, as 2026-03-01.")
 @click.option("--ends", type=Day(), help="The contract's last day, if it is known.")
-@click.option("--tariff", help="The price list: a file in tariffs/, without .toml.", shell_complete=complete_tariff)
+@click.option("--tariff", help="The price list: a file of tariffs/, without .toml.", shell_complete=complete_tariff)
 @click.option("--technical-contact", help='At the customer\'s: "Alix Martin <alix@example.org>".')
 @click.option("--graph", metavar="FILE|-", help="Credentials of Microsoft Graph, OpenPGP-encrypted; -: standard input.")
 @letter_options
@@ -59,11 +61,13 @@ def create(
 ) -> None:
     """Create the two environments of a new customer, verify them, and send the encrypted letter.
 
-    For an instance that exists, SLUG is enough: what is missing or was interrupted is done, the rest is left
-    as it is, and no second letter is sent.
+    A new instance needs a client, a server, the responsible's name, e-mail address and key, and the contract's
+    first day and tariff; what is missing is told all at once. For an instance that exists, SLUG is enough: what is
+    missing or was interrupted is done, the rest is left as it is, and no second letter is sent.
 
     \b
-    Example:
+    Examples:
+      chill-provision create acme
       chill-provision create acme --client "ASBL Acme" --server srv1.example.net \\
         --responsible-name "Camille Dubois" --responsible-email camille@example.org \\
         --fingerprint 0123456789ABCDEF0123456789ABCDEF01234567 \\
@@ -87,6 +91,7 @@ def create(
         say("Nothing was changed.")
         return
     outcome = carry_out(prepared, loaded, messages())
+    say(f"{outcome.instance.slug}: {outcome.checks} checks passed. What was done: {outcome.log}")
     more = {
         "instance": outcome.instance.slug,
         "checks": outcome.checks,

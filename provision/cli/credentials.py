@@ -19,7 +19,7 @@ from provision.cli.options import (
     travelling,
 )
 from provision.completion import complete_slug
-from provision.settings import Language
+from provision.languages import Language
 
 
 @click.group()
@@ -55,8 +55,8 @@ def rotate(
 ) -> None:
     """Give the first accounts of an instance new passwords, and send them in an encrypted letter.
 
-    The present passwords end at once. Without --to the letter goes to the responsible; with it, to the owners of
-    these keys of the keyring, at the address in each key.
+    The site of the test environment gets a new one, too. The present passwords end at once. Without --to the letter
+    goes to the responsible; with it, to the owners of these keys of the keyring, at the address in each key.
 
     \b
     Examples:

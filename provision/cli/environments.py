@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,10 +16,13 @@ from provision.cli.options import (
     output,
     print_hosts,
     refuse_degraded,
+    say,
     slugs_argument,
 )
 from provision.errors import ChillError, PartlyDone
-from provision.fleet import Fleet
+
+if TYPE_CHECKING:
+    from provision.fleet import Fleet
 
 
 @click.command(short_help="Mend what drifted, install a new release.")
@@ -40,8 +44,13 @@ def apply(slugs: tuple[str, ...], check: bool, fleet: Path | None, as_json: bool
     if check:
         _show_drift(load(fleet), slugs, as_json)
         return
-    result = verb.apply(load(fleet), slugs, progress_for(messages()))
+    loaded = load(fleet)
+    result = verb.apply(loaded, slugs, progress_for(messages()))
+    for slug in () if slugs else verb.unfinished_instances(loaded):
+        say(f"left out: {slug}, whose creation was not finished: chill-provision create {slug}")
     print_hosts(result.hosts, as_json)
+    for notice in result.notices:
+        messages().print(str(notice), style="yellow", highlight=False, markup=False, soft_wrap=True)
     refuse_degraded(result.degraded, slugs)
 
 

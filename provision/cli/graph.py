@@ -19,7 +19,7 @@ from provision.cli.options import (
     say,
 )
 from provision.completion import complete_slug
-from provision.settings import Language
+from provision.languages import Language
 
 
 @click.group()
@@ -56,7 +56,7 @@ def set_credentials(slug: str, source: str, yes: bool, fleet: Path | None, as_js
     change = prepare(slug, credentials, "FILE", loaded)
     say(str(change))
     if change.missing:
-        say(f"Missing: {missing_permissions(change.missing)}.")
+        say(f"Missing: {missing_permissions(change.missing, slug)}.")
     if not yes and not confirm():
         say("Nothing was changed.")
         return
@@ -67,7 +67,9 @@ def set_credentials(slug: str, source: str, yes: bool, fleet: Path | None, as_js
 @graph.command(short_help="What the technical contact must do.")
 @click.argument("slug", shell_complete=complete_slug)
 @click.option("--mail", "by_mail", is_flag=True, help="Send it to the technical contact; else it is only printed.")
-@click.option("--lang", "language", type=click.Choice(get_args(Language)), help="The letter's language.")
+@click.option(
+    "--lang", "language", type=click.Choice(get_args(Language)), help="The letter's language; else that of chill.toml."
+)
 @fleet_option
 def letter(slug: str, by_mail: bool, language: Language | None, fleet: Path | None) -> None:
     """Print the letter to the customer's technical contact: which permissions to grant, what to send back, and how.

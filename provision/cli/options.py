@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
-from rich.console import Console, RenderableType
 
 from provision.completion import complete_slug
+from provision.console import fold_for_terminal
 from provision.errors import PartlyDone, RequestError
-from provision.fleet import FLEET_VARIABLE, Fleet, fleet_directory, load_fleet
-from provision.plan import Delivery
-from provision.settings import Language
+from provision.fleet_directory import FLEET_VARIABLE, fleet_directory
+from provision.languages import Language
 
 if TYPE_CHECKING:
+    # Imported where they are used: help and completion do not wait for them.
+    from rich.console import Console, RenderableType
+
+    from provision.fleet import Fleet
     from provision.graph import GraphCredentials
+    from provision.plan import Delivery
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -54,17 +58,21 @@ def json_option(command: Command) -> Command:
 
 def load(fleet: Path | None) -> Fleet:
     """The fleet that the option names."""
+    from provision.fleet import load_fleet
+
     return load_fleet(fleet_directory(fleet))
 
 
 def messages() -> Console:
     """Where all is told that is not data."""
+    from rich.console import Console
+
     return Console(stderr=True)
 
 
-def say(line: str) -> None:
-    """Tell a line on stderr."""
-    click.echo(line, err=True)
+def say(text: str) -> None:
+    """Tell something on stderr; a terminal folds it between words."""
+    click.echo(fold_for_terminal(text), err=True)
 
 
 def output(content: RenderableType, data: Any, as_json: bool) -> None:
@@ -72,6 +80,8 @@ def output(content: RenderableType, data: Any, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return
+    from rich.console import Console
+
     # Not on a terminal nothing is cut or folded to a width that is not there.
     console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
     with console.capture() as text:
@@ -120,7 +130,12 @@ def letter_options(command: Command) -> Command:
             default=True,
             help="Send the letter by mail (the default), or only write it.",
         ),
-        click.option("--lang", "language", type=click.Choice(get_args(Language)), help="The letter's language."),
+        click.option(
+            "--lang",
+            "language",
+            type=click.Choice(get_args(Language)),
+            help="The letter's language; else that of chill.toml.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -140,6 +155,8 @@ def graph_source(source: str, place: str, fleet: Fleet, today: date, *, asking: 
 
 def travelling(fleet: Fleet, letter_to: Path | None, *, by_mail: bool, language: Language | None) -> Delivery:
     """How the letter travels, by the options; RequestError when it would go nowhere."""
+    from provision.plan import Delivery
+
     if not by_mail and letter_to is None:
         raise RequestError("--no-mail: the letter would go nowhere", "name a file with --letter-to FILE")
     return Delivery(language or fleet.settings.language, by_mail, letter_to)

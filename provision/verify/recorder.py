@@ -26,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "production: a check of production environments only")
+    config.addinivalue_line("markers", "test_environment: a check of test environments only")
     config.addinivalue_line(
         "markers", "lifecycle(*states): a check of environments in these; without it, of running ones"
     )
@@ -40,6 +41,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         targets = [target for target in targets if target.kind == "production"]
     if origin := metafunc.definition.get_closest_marker("tls"):
         targets = [target for target in targets if target.tls in origin.args]
+    if metafunc.definition.get_closest_marker("test_environment"):
+        targets = [target for target in targets if target.kind == "test"]
     marker = metafunc.definition.get_closest_marker("lifecycle")
     states = marker.args if marker else ("running",)
     targets = [target for target in targets if target.lifecycle in states]

@@ -36,6 +36,7 @@ class Target:
     ca_certificate: str
     tls: str = "private-ca"
     lifecycle: Lifecycle = "running"
+    mailbox_path: str = "/_mail"
     http_port: int = 80
     https_port: int = 443
 
@@ -54,19 +55,39 @@ class Target:
         return f"{self.user}-worker.service"
 
     @property
+    def php(self) -> str:
+        """The systemd unit that answers requests."""
+        return f"{self.user}-php.service"
+
+    @property
+    def cron(self) -> str:
+        """The systemd unit that runs the periodic jobs once."""
+        return f"{self.user}-cron.service"
+
+    @property
     def cron_timer(self) -> str:
         """The systemd timer of the application's periodic jobs."""
         return f"{self.user}-cron.timer"
 
     @property
+    def site_passwords(self) -> str:
+        """What the site of a test environment asks for, hashed."""
+        return f"/etc/chill/sites/{self.domain}.htpasswd"
+
+    @property
+    def own_password(self) -> str:
+        """The password of the server's own account of that site: root's, on the server."""
+        return f"/etc/chill/sites/{self.domain}.verify"
+
+    @property
     def pool_socket(self) -> str:
-        """Where the environment's own php-fpm pool listens."""
-        return f"/run/php/{self.user}.sock"
+        """Where the environment's own php-fpm listens."""
+        return f"/run/{self.user}/php.sock"
 
     @property
     def pool(self) -> str:
-        """The settings of that pool."""
-        return f"/etc/php/8.2/fpm/pool.d/{self.user}.conf"
+        """The settings of that php-fpm."""
+        return f"/etc/php/8.2/fpm/environments/{self.user}.conf"
 
 
 def make_targets(fleet: Fleet, instance: Instance, directory: Path) -> list[Target]:
@@ -94,6 +115,7 @@ def make_targets(fleet: Fleet, instance: Instance, directory: Path) -> list[Targ
                 ca_certificate=str(fleet.path(settings.tls.trusted)) if settings.tls.trusted else "",
                 tls=settings.tls.mode,
                 lifecycle=instance.lifecycle,
+                mailbox_path=settings.mailbox_path,
             )
         )
     return targets

@@ -7,7 +7,7 @@ import email.policy
 import threading
 from collections.abc import Callable
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -24,7 +24,7 @@ class Mailbox:
         self.port = free_port(host)
         self._controller = Controller(self, hostname=host, port=self.port, ready_timeout=30)
 
-    def __enter__(self) -> Mailbox:
+    def __enter__(self) -> Self:
         self._controller.start()
         return self
 

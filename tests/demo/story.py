@@ -39,6 +39,13 @@ HERE = Path(__file__).resolve().parent
 SMS_TODAY, MAILS_TODAY = 3, 2
 
 
+def passwords_of(letter: str) -> tuple[dict[str, str], tuple[str, str]]:
+    """The passwords of the first accounts by domain, and what the browser asks for at the test environment's site."""
+    found = re.findall(r"https://(\S+?)/?\s+\S+\s+admin\s+\S[^\n]*?\s(\S+)\n", letter)
+    ((account, password),) = re.findall(r" (test)\n +\S[^\n]*? (\S+)\n", letter)
+    return dict(found), (account, password)
+
+
 def today() -> date:
     """The day it is where the fleet is."""
     return datetime.now(ZONE).date()
@@ -54,6 +61,7 @@ class Story:
     say: Callable[[str], None] = print
     today: date = field(default_factory=today)
     passwords: dict[str, str] = field(default_factory=dict)
+    site: tuple[str, str] | None = None
     letter: str = ""
     started: float = field(default_factory=time.monotonic)
 
@@ -117,7 +125,8 @@ class Story:
 
     def browser(self, domain: str) -> Browser:
         """A person's browser at one of the environments."""
-        return Browser(f"https://{domain}", self.ca, address=self.machine.address)
+        site = self.site if domain == DOMAINS[1] else None
+        return Browser(f"https://{domain}", self.ca, address=self.machine.address, site=site)
 
     def set_the_stage(self) -> None:
         """A lab server, the world's mail server, an SMS provider, a key for the responsible, a fleet directory."""
@@ -171,8 +180,7 @@ class Story:
         encrypted = list(message.iter_parts())[1]
         self.letter = self.keyring.decrypt(encrypted.get_content()).decode().replace("\r\n", "\n")
         self.say(self.letter)
-        found = re.findall(r"https://(\S+?)/?\s+\S+\s+admin\s+\S[^\n]*?\s(\S+)\n", self.letter)
-        self.passwords = dict(found)
+        self.passwords, self.site = passwords_of(self.letter)
         return message
 
     def log_in(self) -> dict[str, bool]:

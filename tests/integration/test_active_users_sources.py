@@ -354,7 +354,9 @@ def test_an_audit_trail_of_another_form_is_named_in_the_configuration(
     assert three_sources.values("active_users") == {YESTERDAY.isoformat(): 6}
 
 
-def test_catching_up_reads_each_table_once(application: Application, tmp_path: Path) -> None:
+def test_catching_up_reads_each_table_once_whatever_the_number_of_days(
+    application: Application, tmp_path: Path
+) -> None:
     application.sql(
         f"CREATE TABLE note (id serial PRIMARY KEY, {AUDIT})",
         f'INSERT INTO note ("createdBy_id", "createdAt")'
@@ -362,6 +364,7 @@ def test_catching_up_reads_each_table_once(application: Application, tmp_path: P
     )
     application.grant("note", "id", '"createdBy_id"', '"createdAt"', "updatedby_id", "updatedat")
     server = machine(tmp_path, application)
+    server.log.write_text(login("user1", YESTERDAY - timedelta(days=20)))
     statements: list[str] = []
     genuine = Database.ask
 
@@ -373,8 +376,112 @@ def test_catching_up_reads_each_table_once(application: Application, tmp_path: P
         patch.setattr(Database, "ask", listen)
         server.collect(since=YESTERDAY - timedelta(days=19))
     assert server.values("active_users") == {(YESTERDAY - timedelta(days=n)).isoformat(): 1 for n in range(20)}
-    # One batch, and one that finds the end.
-    assert len([text for text in statements if "'note'" in text]) == 2
+    # One batch, and one that finds the end: for those who wrote, and for what was overwritten since.
+    assert len([text for text in statements if "'note'" in text]) == 4
+
+
+# --- a day that is counted late: exact, or a gap ----------------------------------------------------------------
+
+LATE = YESTERDAY - timedelta(days=3)
+BEFORE = LATE - timedelta(days=1)
+
+
+def row(created: tuple[int, date], updated: tuple[int, date] | None = None) -> str:
+    values = f"({created[0]}, '{created[1]} 12:00'" + (f", {updated[0]}, '{updated[1]} 12:00')" if updated else ")")
+    names = '"createdBy_id", "createdAt"' + (", updatedby_id, updatedat" if updated else "")
+    return f"INSERT INTO note ({names}) VALUES {values}"
+
+
+def trail(user: int, day: date) -> str:
+    return f"INSERT INTO chill_main_audit_trail (\"occurredAt\", user_id) VALUES ('{day} 12:00+01', {user})"
+
+
+# What lies in the database and in the log, and how many were active on LATE, None where nobody can tell any more.
+LATE_CASES: dict[str, tuple[list[str], list[tuple[str, date]], int | None]] = {
+    "nothing was changed since": ([row((1, LATE)), row((2, BEFORE), (3, LATE))], [], 2),
+    "what was changed since was made later": ([row((1, LATE)), row((2, TODAY), (3, TODAY))], [], 1),
+    "a row of then was changed since": ([row((1, LATE)), row((2, BEFORE), (3, TODAY))], [], None),
+    "a row of that day was changed since": ([row((1, LATE), (3, YESTERDAY))], [], None),
+    "its making is not dated": (
+        ["INSERT INTO note (updatedby_id, updatedat) VALUES (3, '2026-11-22 12:00')"],
+        [],
+        None,
+    ),
+    "an audit trail goes back": (
+        [trail(4, BEFORE), trail(5, LATE), row((1, LATE)), row((2, BEFORE), (3, TODAY))],
+        [],
+        2,
+    ),
+    "an audit trail began later": ([trail(4, YESTERDAY), row((2, BEFORE), (3, TODAY))], [], None),
+    "all who could have written logged in": (
+        [row((1, LATE)), row((2, BEFORE), (3, TODAY))],
+        [("user1", BEFORE), ("user1", LATE), ("user2", LATE)],
+        2,
+    ),
+    "somebody may have gone on past midnight": (
+        [row((1, LATE)), row((2, BEFORE), (3, TODAY))],
+        [("user1", LATE), ("user2", BEFORE)],
+        None,
+    ),
+    "nobody who counts may have gone on": (
+        [row((1, LATE)), row((2, BEFORE), (3, TODAY))],
+        [("user1", LATE), ("user9", BEFORE), ("user7", BEFORE)],
+        1,
+    ),
+    "the log does not tell of logins": ([row((1, LATE)), row((2, BEFORE), (3, TODAY))], [("user4", BEFORE)], None),
+}
+
+
+@pytest.mark.parametrize("case", LATE_CASES)
+def test_a_day_counted_late_is_exact_or_a_gap(application: Application, tmp_path: Path, case: str) -> None:
+    statements, logins, expected = LATE_CASES[case]
+    application.sql(
+        f"CREATE TABLE note (id serial PRIMARY KEY, {AUDIT})",
+        'CREATE TABLE chill_main_audit_trail (id serial PRIMARY KEY, "occurredAt" timestamptz, user_id int)',
+        *statements,
+    )
+    application.grant("note", "id", '"createdBy_id"', '"createdAt"', "updatedby_id", "updatedat")
+    application.grant("chill_main_audit_trail", "id", '"occurredAt"', "user_id")
+    server = machine(tmp_path, application)
+    server.log.write_text(
+        "".join(login(name, day) for name, day in [("user8", LATE - timedelta(days=9)), *logins, ("user8", TODAY)])
+    )
+    outcome = server.collect(since=LATE, until=LATE)
+    if expected is None:
+        ((_, reason),) = [one for one in outcome.failures if one[0].metric == "active_users"]
+        assert reason.startswith("rows that were there on this day were updated since, which hides who updated them")
+        assert server.values("active_users") == {}
+    else:
+        assert not outcome.failures
+        assert server.values("active_users") == {LATE.isoformat(): expected}
+
+
+def test_what_the_night_counted_is_not_lost_to_later_changes(application: Application, tmp_path: Path) -> None:
+    application.sql(f"CREATE TABLE note (id serial PRIMARY KEY, {AUDIT})", row((1, BEFORE), (3, LATE)))
+    application.grant("note", "id", '"createdBy_id"', '"createdAt"', "updatedby_id", "updatedat")
+    server = machine(tmp_path, application)
+    server.collect(now=NOON - timedelta(days=3))
+    application.sql("UPDATE note SET updatedby_id = 4, updatedat = now()")
+    outcome = server.collect(since=LATE, until=LATE, now=NOON + timedelta(days=1))
+    assert not outcome.failures
+    assert server.values("active_users")[LATE.isoformat()] == 1
+
+
+def test_the_count_of_a_day_under_way_does_not_stand_for_the_whole_day(
+    application: Application, tmp_path: Path
+) -> None:
+    application.sql(f"CREATE TABLE note (id serial PRIMARY KEY, {AUDIT})", row((1, TODAY)))
+    application.grant("note", "id", '"createdBy_id"', '"createdAt"', "updatedby_id", "updatedat")
+    server = machine(tmp_path, application)
+    server.collect(until=TODAY)
+    application.sql(row((2, TODAY)), f'REVOKE SELECT ON note FROM "{METER}"')
+    application.sql(f'REVOKE SELECT ("createdAt") ON note FROM "{METER}"')
+    night = NOON + timedelta(days=1)
+    assert server.collect(now=night).failures
+    application.grant("note", '"createdAt"')
+    application.grant("note", "id", '"createdBy_id"', '"createdAt"', "updatedby_id", "updatedat")
+    assert not server.collect(now=night + timedelta(hours=1)).failures
+    assert server.values("active_users")[TODAY.isoformat()] == 2
 
 
 def explain(server: Server, *arguments: str) -> Result:

@@ -25,8 +25,8 @@ from aiosmtpd.controller import Controller
 from click.testing import CliRunner, Result
 
 from provision.cli import main
-from provision.graph import PERMISSIONS
 from provision.letter import printed_fingerprint
+from provision.settings import Graph
 from provision.verify import CheckResult
 from tests.fixtures.token_endpoint import Directory, token_endpoint
 from tests.integration.keys import Home, home
@@ -90,7 +90,7 @@ def mailbox() -> Iterator[tuple[Mailbox, int]]:
 
 @pytest.fixture
 def directory() -> Iterator[Directory]:
-    with token_endpoint(Directory(TENANT, CLIENT, [SECRET, SECOND], list(PERMISSIONS))) as served:
+    with token_endpoint(Directory(TENANT, CLIENT, [SECRET, SECOND], list(Graph().permissions))) as served:
         yield served
 
 
@@ -296,7 +296,7 @@ def test_the_plan_tells_and_asks_microsoft_and_changes_nothing(world: World, dir
     plan = world.create("--graph", world.sealed(document()), "--plan")
     assert plan.exit_code == 0, plan.output
     assert f"acme.chill.pro, until {EXPIRES}" in plan.stdout
-    assert "not granted MailboxSettings.Read, Place.Read.All, User.Read.All" in plan.stdout
+    assert "not granted MailboxSettings.Read, User.Read.All" in plan.stdout
     assert len(directory.asked) == 1
     assert not list(world.place.iterdir())
     assert_nowhere(SECRET, world, plan)
@@ -342,7 +342,7 @@ def test_the_technical_contact_gets_the_letter(world: World) -> None:
     assert mail["Reply-To"] == "support+acme@support.example.org"
     body = mail.get_content().replace("\r\n", "\n")
     assert body == printed.stdout.split("\n\n", 1)[1]
-    assert all(permission in body for permission in PERMISSIONS)
+    assert all(permission in body for permission in Graph().permissions)
     assert "Ask us first how to encrypt" in " ".join(body.split())
     assert len(world.mailbox.letters) == 2
     assert world.journal()[-1]["event"] == "graph_letter_sent"

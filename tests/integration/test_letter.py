@@ -33,6 +33,7 @@ from tests.integration.keys import Home, home
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 PASSWORDS = ("k7vm-2xqe-9hpt-w4cz-n6ra", "p3gd-y8ub-4sjf-e5mx-t7qk")
+SITE_PASSWORD = "b7rk-q4me-x9cd-h2wv-s6np"
 ADDRESS = "zoe@example.org"
 DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "letter.md"
 
@@ -128,7 +129,8 @@ def new_instance(fingerprint: str, client: str = "ASBL L’Œuvre d’Acmé", na
 def new_letter(recipients: Sequence[Recipient], instance: Instance, settings: Settings, language: Language) -> Letter:
     pairs = zip(instance.names.environments, PASSWORDS, strict=True)
     accounts = [Account(environment, "admin", Secret(text)) for environment, text in pairs]
-    return compose(instance, recipients, accounts, settings, language)
+    sites = {instance.names.test.domain: Secret(SITE_PASSWORD)}
+    return compose(instance, recipients, accounts, settings, language, sites)
 
 
 def sealed(keys: Keys, settings: Settings, instance: Instance | None = None, language: Language = "fr") -> EmailMessage:

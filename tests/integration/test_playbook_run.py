@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import signal
 import stat
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from ansible.executor.module_common import _CachedModule
 from rich.console import Console
 
 from provision.ansible import (
@@ -269,6 +273,43 @@ def test_secrets_are_on_no_command_line_and_in_no_environment(project: Project) 
     assert not private.exists()
 
 
+def test_the_file_of_secrets_is_gone_while_the_run_goes_on(project: Project) -> None:
+    """A run that is killed leaves none."""
+    seen = project.directory / "seen"
+    task = f"""\
+    - name: Look into the private directory
+      ansible.builtin.shell: ls "$(dirname "$ANSIBLE_HOME")" > {seen}
+    - name: Use a secret, later
+      ansible.builtin.copy: {{content: "{{{{ word }}}}", dest: "{project.directory}/place"}}
+"""
+
+    result = project.run(PLAY + task, word=Secret(CANARY))
+
+    assert result.succeeded
+    assert "secrets.json" not in seen.read_text()
+    assert "home" in seen.read_text()
+    assert (project.directory / "place").read_text() == CANARY
+
+
+def test_packed_modules_are_kept_from_run_to_run_and_hold_no_argument(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    playbook = ONE_TASK + "        data: '{{ word }}'\n"
+    assert project.run(playbook, word=Secret(CANARY)).succeeded
+    kept = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*ping*ZIP*") if path.suffix != ".lock"
+    }
+    assert len(kept) == 1
+
+    assert project.run(playbook, word=Secret(CANARY)).succeeded
+
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    for path in kept:
+        packed = zipfile.ZipFile(io.BytesIO(base64.b64decode(_CachedModule.load(str(path)).zip_data)))
+        assert CANARY.encode() not in b"".join(packed.read(name) for name in packed.namelist()) + path.read_bytes()
+
+
 def test_nothing_is_left_behind_in_memory_by_this_run_or_by_killed_ones(project: Project) -> None:
     with private_directory() as private:
         parent = private.parent
@@ -323,8 +364,14 @@ def test_a_check_tells_the_difference_and_changes_nothing(project: Project) -> N
     - name: Correct what is secret
       ansible.builtin.copy: {content: "{{ word }}", dest: "%s/{{ inventory_hostname }}.key"}
       diff: false
+    - name: Correct what is hidden
+      ansible.builtin.copy: {content: "{{ word }}", dest: "%s/{{ inventory_hostname }}.hidden"}
+      no_log: true
+    - name: Leave what is hidden
+      ansible.builtin.file: {path: "%s", state: directory}
+      no_log: true
 """
-    run = project.describe(PLAY + tasks % (project.directory, project.directory), word=Secret(CANARY))
+    run = project.describe(PLAY + tasks % ((project.directory,) * 4), word=Secret(CANARY))
 
     result = run_playbook(replace(run, check=True), project.progress)
 
@@ -336,6 +383,8 @@ def test_a_check_tells_the_difference_and_changes_nothing(project: Project) -> N
         ("a.example", "Correct the file"),
         ("a.example", "Correct what is secret"),
         ("b.example", "Correct what is secret"),
+        ("a.example", "Correct what is hidden"),
+        ("b.example", "Correct what is hidden"),
     }
     assert {"-two", "+three"} <= set(found["a.example", "Correct the file"].splitlines())
     assert CANARY not in str(found)

@@ -1,13 +1,15 @@
-"""Runs the playbooks as an adminsys with plain Ansible would, and tells what came of it."""
+"""Runs the playbooks as an adminsys with plain Ansible would, and chill-provision; tells what came of it."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = PROJECT / "playbooks"
@@ -46,3 +48,22 @@ def play(fleet: Path, playbook: str, *arguments: str) -> Outcome:
         {host: int(changed) for host, changed, _ in counts},
         {host: int(failed) for host, _, failed in counts},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What chill-provision said, and its exit status."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+def provision(fleet: Path, *arguments: str) -> Told:
+    """Run chill-provision on a fleet directory."""
+    command = [sys.executable, "-m", "provision.cli", *arguments, "--fleet", str(fleet)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return Told(done.returncode, done.stdout, done.stderr)

@@ -175,9 +175,15 @@ def test_out_of_service_and_back(world: World) -> None:
 def test_a_creation_that_failed_can_be_archived(world: World) -> None:
     ended_at(world, "given-up", 10, lambda process: process.send_signal(signal.SIGKILL))
 
-    suspended = world.run("suspend", "given-up", "--yes")
+    refused = [
+        world.run("suspend", "given-up", "--yes"),
+        world.run("apply", "given-up"),
+        world.run("apply", "--check", "given-up"),
+        world.run("credentials", "rotate", "given-up", "--yes"),
+    ]
     done = world.run("archive", "given-up", "--yes")
 
-    assert suspended.returncode == 2
+    assert [one.returncode for one in refused] == [2] * 4
+    assert all("chill-provision create given-up" in one.stderr for one in refused)
     assert done.returncode == 0, done.stderr
     assert json.loads(world.run("show", "given-up", "--json").stdout)["state"] == "archived"

@@ -33,6 +33,7 @@ SERVER = "srv1.example.net"
 PRODUCTION, TEST = "acme.chill.pro", "acme-test.chill.pro"
 UNCHANGED = {PRODUCTION: 0, TEST: 0}
 PASSWORDS = {PRODUCTION: "production-k7vm-2xqe", TEST: "test-9fwd-hh3m"}
+SITE = ("test", "site-p3gd-y8ub")
 USERS = {PRODUCTION: "chill-acme", TEST: "chill-acme-test"}
 
 
@@ -75,7 +76,8 @@ class Site:
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def browser(self, domain: str) -> Browser:
-        return Browser(f"https://{domain}", ca_file=self.fleet / "ca/ca.pem", address=self.machine.address)
+        site = SITE if domain == TEST else None
+        return Browser(f"https://{domain}", ca_file=self.fleet / "ca/ca.pem", address=self.machine.address, site=site)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,8 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     fleet = make_fleet(directory / "fleet", {SERVER: machine.address}, lab.ssh_config, mail=(HOST, port))
     add_instance(fleet, "acme", SERVER)
     passwords = directory / "passwords.json"
-    passwords.write_text(json.dumps({"initial_passwords": {host: {"admin": word} for host, word in PASSWORDS.items()}}))
+    accounts = {host: {"admin": word} for host, word in PASSWORDS.items()}
+    passwords.write_text(json.dumps({"initial_passwords": accounts, "site_passwords": {TEST: SITE[1]}}))
     runs = {
         "unprepared": play(fleet, "environment"),
         "prepare": play(fleet, "server"),
@@ -133,14 +136,14 @@ def test_an_environment_answers_and_lets_its_own_password_in(site: Site, domain:
 
 @pytest.mark.parametrize("domain", [PRODUCTION, TEST])
 def test_worker_and_periodic_jobs_run_in_a_sandbox(site: Site, domain: str) -> None:
-    units = [f"{USERS[domain]}-worker.service", f"{USERS[domain]}-cron.timer"]
+    units = [f"{USERS[domain]}-{unit}" for unit in ("worker.service", "php.service", "cron.timer")]
     job = f"{USERS[domain]}-cron.service"
 
-    assert site.on_server(f"systemctl is-active {' '.join(units)}").split() == ["active", "active"]
-    assert site.on_server(f"systemctl is-enabled {' '.join(units)}").split() == ["enabled", "enabled"]
+    assert site.on_server(f"systemctl is-active {' '.join(units)}").split() == ["active"] * 3
+    assert site.on_server(f"systemctl is-enabled {' '.join(units)}").split() == ["enabled"] * 3
     site.on_server(f"systemctl start {job}")
     assert site.on_server(f"systemctl show --property=Result --value {job}") == "success\n"
-    for unit in (units[0], job):
+    for unit in (*units[:2], job):
         shown = site.on_server(f"systemd-analyze security --no-pager {unit} | tail -1")
         exposure = re.search(r"level for \S+: ([\d.]+)", shown)
         assert exposure, shown
@@ -164,7 +167,7 @@ DAMAGES: list[tuple[str, Callable[[str], str]]] = [
     ("env file readable by all", lambda host: f"chmod 0644 /srv/chill/{host}/shared/.env.local"),
     ("home open", lambda host: f"chmod 0755 /srv/chill/{host}"),
     ("worker stopped", lambda host: f"systemctl disable --now {USERS[host]}-worker"),
-    ("pool edited", lambda host: f"sed -i s/ondemand/static/ /etc/php/8.2/fpm/pool.d/{USERS[host]}.conf"),
+    ("pool edited", lambda host: f"sed -i s/ondemand/static/ /etc/php/8.2/fpm/environments/{USERS[host]}.conf"),
     ("meter.toml edited", lambda host: "sed -i 's/instances.acme/instances.other/' /etc/chill/meter.toml"),
     (
         "extension dropped",
@@ -184,18 +187,21 @@ DAMAGES: list[tuple[str, Callable[[str], str]]] = [
             """ 'GRANT SELECT ON chill_person_person TO "chill-meter"'"""
         ),
     ),
+    ("user may log in", lambda host: f"usermod --shell /bin/bash {USERS[host]}"),
 ]
 
 
-# What verification says to the first damages above, and to the dropped extension.
+# What verification says to these damages.
 FOUND_BY_CHECKS = (
-    "the login page is served over HTTPS, with a valid certificate",
+    "the login page is served over HTTPS",
     "the env file can be read by its user only",
     "the home directory is closed to other users",
     "the worker runs, and starts with the server",
-    "the php-fpm pool runs as the environment's user, with the settings that isolate it",
+    "the php-fpm pool has the settings that isolate it",
     "usage of the instance is counted every night",
     "the database has the extensions that the application needs",
+    "Redis lets the environment touch its own keys, and nothing else",
+    "metering can read user ids and times, and nothing else",
 )
 
 
@@ -229,6 +235,42 @@ def test_damage_is_shown_without_a_change_and_then_mended(site: Site) -> None:
     assert (nothing.returncode, nothing.stdout) == (0, "nothing differs\n"), nothing.stderr
     assert site.browser(PRODUCTION).get("/healthz").status == 200
     assert site.browser(PRODUCTION).login("admin", PASSWORDS[PRODUCTION])
+
+
+# What holds a test environment, each with what verification says when it is gone.
+GUARD_DAMAGES = {
+    "nft delete table inet chill_acme_test": "the rules that bound its traffic are in force",
+    f"rm /etc/chill/caught/{TEST}; : > /etc/postfix/caught": (
+        "the mail that it hands in is held, and taken to its mailbox"
+    ),
+    "systemctl disable --now chill-acme-test-mail.socket": (
+        "connections to mail servers, wherever they are, end in its mailbox"
+    ),
+    f"sed -i s/chill-test-banner/x/ /etc/nginx/sites-available/{TEST}; nginx -s reload": (
+        "every page says that this is a test environment"
+    ),
+    f"rm /etc/chill/sites/{TEST}.verify": "the application reaches its database and Redis",
+}
+
+
+def test_damage_to_what_holds_a_test_environment_is_found_and_mended(site: Site) -> None:
+    for damage in GUARD_DAMAGES:
+        site.on_server(damage)
+
+    checked = json.loads(site.provision("verify", "acme", "--json").stdout)
+    told = site.provision("apply", "--check")
+    mended = site.apply()
+
+    broken = {(check["environment"], check["check"]) for check in checked if not check["passed"]}
+    assert broken >= {(TEST, name) for name in GUARD_DAMAGES.values()}
+    assert {environment for environment, _ in broken} == {TEST}
+    assert told.returncode == 3, told.stderr
+    assert "    -nothing is in force" in told.stdout.splitlines()
+    assert mended.failed == UNCHANGED, mended.output
+    assert mended.changed[PRODUCTION] == 0
+    assert site.apply().changed == UNCHANGED
+    done = site.provision("verify", "acme")
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_reload_that_was_cut_off_is_made_up_for(site: Site) -> None:
@@ -272,36 +314,6 @@ def test_a_new_version_goes_into_service_and_keeps_the_data(site: Site) -> None:
         assert current == f"/srv/chill/{domain}/releases/1.0.1\n"
         assert site.browser(domain).login("admin", PASSWORDS[domain])
     assert site.apply().changed == UNCHANGED
-
-
-def test_an_environment_cannot_touch_the_other(site: Site) -> None:
-    commands = [
-        "cat /srv/chill/acme.chill.pro/shared/.env.local",
-        "ls /srv/chill/acme.chill.pro/shared/documents",
-        "psql chill_acme -c 'SELECT 1'",
-    ]
-    for command in commands:
-        status, output = site.as_user("chill-acme", command)
-        assert status == 0, output
-        status, output = site.as_user("chill-acme-test", command)
-        assert status != 0, f"chill-acme-test can: {command}"
-        assert "denied" in output, output
-
-
-def test_a_redis_user_is_confined_to_its_prefix(site: Site) -> None:
-    script = (
-        r"""url=$(sed -n "s/^REDIS_URL='\(.*\)'/\1/p" /srv/chill/acme-test.chill.pro/shared/.env.local);"""
-        """redis-cli -u "$url" --no-auth-warning """
-    )
-    own = site.as_user("chill-acme-test", script + "SET chill-acme-test:probe 1 EX 5")
-    other = site.as_user("chill-acme-test", script + "SET chill-acme:probe 1 EX 5")
-    names = site.as_user("chill-acme-test", script + "SCAN 0")
-    nobody = site.as_user("nobody", "redis-cli PING")
-
-    assert own[1].endswith("OK\n")
-    assert "NOPERM" in other[1]
-    assert "NOPERM" in names[1]
-    assert "NOAUTH" in nobody[1]
 
 
 def test_metering_reads_ids_and_times_and_nothing_else(site: Site) -> None:
@@ -351,6 +363,7 @@ def test_collection_is_started_by_cron_or_by_a_timer(site: Site) -> None:
     entry = site.on_server("cat /etc/cron.d/chill-meter")
     assert re.search(r"^MAILTO=root$", entry, re.MULTILINE)
     assert re.search(r"^15 0 \* \* \* chill-meter /usr/local/bin/chill-meter collect", entry, re.MULTILINE)
+    assert re.search(r"^@reboot chill-meter .*/usr/local/bin/chill-meter collect", entry, re.MULTILINE)
 
     timer = play(site.fleet, "server", "-e", "metering_scheduler=timer")
     assert timer.failed == {SERVER: 0}, timer.output

@@ -121,6 +121,18 @@ def test_the_server_s_own_journal_tells_who_worked_on_it(told: Told) -> None:
     assert told.on_server("ls /run/lock/chill") == "", "a lock was left behind"
 
 
+def test_the_journal_tells_who_did_what_with_which_result_and_how_long_it_took(told: Told) -> None:
+    for name, command in ((SERVER, "server prepare"), (SLUG, "create")):
+        lines = [json.loads(line) for line in (told.story.fleet / f"journal/{name}.jsonl").read_text().splitlines()]
+        begun, ended = [line for line in lines if line["command"] == command and line["event"] in ("started", "ended")][
+            :2
+        ]
+        assert (begun["event"], ended["event"], ended["result"]) == ("started", "ended", "ok")
+        assert ended["seconds"] > 1
+        assert re.fullmatch(r"\S+@\S+", ended["who"])
+        assert ended["version"]
+
+
 def test_list_and_show_know_the_instance(told: Told) -> None:
     listed = json.loads(told.story.run("chill-provision", "list", "--json"))
     assert "acme" in json.dumps(listed)
@@ -129,7 +141,8 @@ def test_list_and_show_know_the_instance(told: Told) -> None:
 
 def test_no_password_is_left_anywhere(told: Told) -> None:
     """Not in the fleet directory, not in the server's files. The played documents (*.bin) are gigabytes of nothing."""
-    for password in told.story.passwords.values():
+    assert told.story.site
+    for password in (*told.story.passwords.values(), told.story.site[1]):
         found = subprocess.run(
             ["grep", "-rlF", password, str(told.story.directory), "/run", "/dev/shm"], capture_output=True, text=True
         )

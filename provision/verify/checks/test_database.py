@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from provision.verify.database import query
 from provision.verify.target import Target
 
 EXTENSIONS = {"unaccent", "pg_trgm", "postgis"}
-
-
-def query(host: Any, target: Target, sql: str) -> str:
-    """What the environment's user gets for a query, over the server's socket; fails with psql's words."""
-    answer = host.run(
-        "cd / && runuser -u %s -- psql --no-psqlrc --no-password -At -d %s -c %s",
-        target.user,
-        target.database,
-        sql,
-    )
-    assert answer.rc == 0, f"{target.user} cannot query {target.database}: {' '.join(answer.stderr.split())}"
-    return str(answer.stdout).strip()
 
 
 def test_peer_authentication(host: Any, target: Target) -> None:

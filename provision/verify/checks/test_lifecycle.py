@@ -26,7 +26,7 @@ def test_no_site(host: Any, target: Target) -> None:
 
 @pytest.mark.lifecycle("suspended", "archived")
 def test_nothing_runs(host: Any, target: Target) -> None:
-    """neither worker nor periodic jobs run"""
-    for unit in (target.worker, target.cron_timer):
+    """neither PHP nor worker nor periodic jobs run"""
+    for unit in (target.php, target.worker, target.cron_timer):
         state = host.run("systemctl is-active %s", unit).stdout.strip()
         assert state != "active", f"{unit} is {state}"

@@ -27,6 +27,11 @@ def test_cron(host: Any, target: Target) -> None:
     running(host, target.cron_timer)
 
 
+def test_php(host: Any, target: Target) -> None:
+    """PHP runs, and starts with the server"""
+    running(host, target.php)
+
+
 def test_php_pool(host: Any, target: Target) -> None:
     """php-fpm listens on the environment's own socket"""
     socket = host.file(target.pool_socket)
@@ -36,16 +41,15 @@ def test_php_pool(host: Any, target: Target) -> None:
 
 
 def test_php_pool_settings(host: Any, target: Target) -> None:
-    """the php-fpm pool runs as the environment's user, with the settings that isolate it"""
+    """the php-fpm pool has the settings that isolate it"""
     file = host.file(target.pool)
     assert file.exists, f"there is no file {target.pool}"
     lines = file.content_string.splitlines()
     found = {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines if "=" in line)}
     wanted = {
-        "user": target.user,
-        "group": target.user,
         "listen": target.pool_socket,
-        "listen.mode": "0660",
+        "listen.mode": "0600",
+        "listen.acl_users": "www-data",
         "pm": "ondemand",
         "clear_env": "yes",
         "security.limit_extensions": ".php",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from provision.verify import web
 from provision.verify.target import Target
@@ -10,9 +11,9 @@ from provision.verify.target import Target
 MOVED = (301, 308)
 
 
-def test_health(target: Target) -> None:
+def test_health(ask: Callable[[str], web.Answer]) -> None:
     """the application reaches its database and Redis"""
-    answer = web.get(target, "/healthz")
+    answer = ask("/healthz")
     assert answer.status in (200, 503), f"/healthz answers {answer.status}"
     try:
         health = json.loads(answer.body)
@@ -23,9 +24,9 @@ def test_health(target: Target) -> None:
     assert answer.status == 200, f"/healthz answers {answer.status}"
 
 
-def test_login_page(target: Target) -> None:
+def test_login_page(ask: Callable[[str], web.Answer]) -> None:
     """the login page is served over HTTPS"""
-    answer = web.get(target, "/login")
+    answer = ask("/login")
     assert answer.status == 200, f"/login answers {answer.status}"
     assert "_csrf_token" in answer.body, "/login has no login form"
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from provision.errors import ChillError, InvalidFiles, RequestError
 from provision.fleet import load_fleet
-from provision.graph import PERMISSIONS, GraphCredentials, expiry, parse, reminder
+from provision.graph import GraphCredentials, expiry, parse, reminder
 from provision.graph_letter import compose
 from provision.graph_source import is_encrypted, read_credentials
 from provision.journal import Journal
@@ -80,8 +81,8 @@ def test_a_fault_of_form_is_told_with_its_key_and_without_the_value(changed: dic
 
 def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(InvalidFiles) as raised:
-        credentials(tenant='"common"', client_id='"x"', client_secret='"short"')
-    assert len(raised.value.problems) == 3
+        credentials(tenant='"common"', client_id='"x"', client_secret='"short"', expires="2020-01-01")
+    assert len(raised.value.problems) == 4
 
 
 @given(junk=st.text(max_size=30))
@@ -98,20 +99,31 @@ def test_the_last_day_is_a_day_of_use() -> None:
 
 @pytest.fixture
 def directory() -> Iterator[Directory]:
-    with token_endpoint(Directory(TENANT, CLIENT, [SECRET], list(PERMISSIONS))) as served:
+    with token_endpoint(Directory(TENANT, CLIENT, [SECRET], list(Graph().permissions))) as served:
         yield served
 
 
 def test_credentials_that_microsoft_takes_are_taken(directory: Directory) -> None:
-    assert check_credentials(credentials(), directory.address, "FILE") == []
+    assert check_credentials(credentials(), Graph(authority=directory.address), "FILE") == []
     assert directory.asked == [f"/{TENANT}/oauth2/v2.0/token"]
 
 
 @pytest.mark.parametrize("granted", [[], ["Calendars.ReadWrite", "User.Read.All"]])
 def test_permissions_that_were_not_granted_are_named(directory: Directory, granted: list[str]) -> None:
     directory.roles = granted
-    missing = check_credentials(credentials(), directory.address, "FILE")
-    assert missing == [one for one in PERMISSIONS if one not in granted]
+    missing = check_credentials(credentials(), Graph(authority=directory.address), "FILE")
+    assert missing == [one for one in Graph().permissions if one not in granted]
+
+
+def test_a_fleet_may_ask_for_other_permissions(directory: Directory) -> None:
+    """The manual of the version that is installed has the last word."""
+    needed = Graph(authority=directory.address, permissions=("Calendars.ReadWrite", "Place.Read.All"))
+
+    assert check_credentials(credentials(), needed, "FILE") == ["Place.Read.All"]
+    with pytest.raises(ValidationError, match="name of a permission"):
+        Graph(permissions=("Calendars ReadWrite",))
+    with pytest.raises(ValidationError, match="at least 1"):
+        Graph(permissions=())
 
 
 @pytest.mark.parametrize(
@@ -130,7 +142,7 @@ def test_a_refusal_is_told_in_words_with_the_next_step(
 ) -> None:
     directory.refusal = refusal
     with pytest.raises(RequestError) as raised:
-        check_credentials(credentials(**changed), directory.address, "FILE")
+        check_credentials(credentials(**changed), Graph(authority=directory.address), "FILE")
     assert said in raised.value.message
     assert "nothing was changed" in raised.value.message
     assert raised.value.hint
@@ -141,7 +153,7 @@ def test_an_endpoint_that_is_away_is_a_failure_and_not_a_refusal() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(ChillError, match="cannot be reached: Connection refused") as raised:
-        check_credentials(credentials(), address, "FILE")
+        check_credentials(credentials(), Graph(authority=address), "FILE")
     assert raised.value.status == 1
 
 
@@ -149,7 +161,7 @@ def test_an_endpoint_that_is_away_is_a_failure_and_not_a_refusal() -> None:
 def test_an_answer_that_is_none_is_a_failure_and_redirects_get_nothing(directory: Directory, status: int) -> None:
     directory.status, directory.location = status, f"{directory.address}/elsewhere"
     with pytest.raises(ChillError, match=f"HTTP status {status}") as raised:
-        check_credentials(credentials(), directory.address, "FILE")
+        check_credentials(credentials(), Graph(authority=directory.address), "FILE")
     assert raised.value.status == 1
     assert len(directory.asked) == 1
 
@@ -212,7 +224,7 @@ def test_the_letter_asks_for_every_permission_in_three_languages(tmp_path: Path,
 
     letter = compose(loaded.instance("acme"), loaded, language, TODAY)
 
-    assert all(f"\n    {permission}\n" in letter.body for permission in PERMISSIONS)
+    assert all(f"\n    {permission}\n" in letter.body for permission in Graph().permissions)
     assert "Alix Martin" in letter.body
     assert "support+acme@support.example.org" in letter.body
     keys = [line.split(" = ")[0].strip() for line in letter.body.splitlines() if " = " in line]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from provision.errors import ChillError, InvalidFiles
-from provision.journal import Entry, Journal, letter_sent, overall, reason, states, toolkit_version
+from provision.journal import Entry, Journal, letter_sent, overall, reason, states, toolkit_version, unfinished
 
 PRODUCTION, TEST = DOMAINS = ("acme.chill.pro", "acme-test.chill.pro")
 STARTED = ("create", "started", "", {})
@@ -71,6 +71,26 @@ def test_the_reason_of_a_state_is_that_of_the_newest_line_that_names_it() -> Non
     ]
     assert reason(told, TEST) == "no record leads here"
     assert reason(told, PRODUCTION) == ""
+
+
+@pytest.mark.parametrize(
+    "lines,is_unfinished",
+    [
+        ([], False),
+        ([STARTED], True),
+        ([STARTED, TEST_FAILED], True),
+        ([STARTED, INTERRUPTED, STARTED], True),
+        ([STARTED, TEST_FAILED, APPLIED], True),
+        ([STARTED, READY], False),
+        ([STARTED, READY, APPLY_FAILED], False),
+        ([STARTED, READY, STARTED, TEST_FAILED], False),
+        ([STARTED, TEST_FAILED, ARCHIVED], False),
+    ],
+)
+def test_a_creation_is_unfinished_until_it_once_ended_well(
+    lines: list[tuple[str, str, str, dict[str, str]]], is_unfinished: bool
+) -> None:
+    assert unfinished(entries(*lines), DOMAINS) == is_unfinished
 
 
 def test_an_instance_is_as_far_as_its_lesser_environment() -> None:

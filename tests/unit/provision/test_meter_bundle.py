@@ -29,7 +29,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_holds_what_a_server_needs_and_nothing_else(bundle: Path) -> None:
-    names = zipfile.ZipFile(bundle).namelist()
+    names = [name for name in zipfile.ZipFile(bundle).namelist() if not name.endswith(".pyc")]
     assert {"__main__.py", "metering/cli/__init__.py", "metering/samples.py", "metering/server/config.py"} <= set(names)
     assert {name for name in names if name.startswith("provision/")} == {
         "provision/__init__.py",
@@ -58,6 +58,25 @@ def test_the_same_sources_give_the_same_bytes(bundle: Path, tmp_path: Path) -> N
     assert (tmp_path / "other").read_bytes() == bundle.read_bytes()
     times = {entry.date_time for entry in zipfile.ZipFile(bundle).infolist()}
     assert times == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_each_module_is_there_compiled_and_as_its_source(bundle: Path) -> None:
+    names = zipfile.ZipFile(bundle).namelist()
+    sources = {name for name in names if name.endswith(".py")}
+    assert {name for name in names if name.endswith(".pyc")} == {f"{name}c" for name in sources}
+    code = f"import sys; sys.path.insert(0, {str(bundle)!r}); import metering.samples as one; print(one.__file__)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{bundle}/metering/samples.pyc"
+
+
+def test_another_python_takes_the_sources(bundle: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(other, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"\0\0\r\n" + old.read(name)[4:] if name.endswith(".pyc") else old.read(name))
+    done = subprocess.run([sys.executable, "-I", str(other), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "collect" in done.stdout
 
 
 def test_it_is_executable_and_begins_with_debian_s_python_isolated(bundle: Path) -> None:
