@@ -84,7 +84,7 @@ def test_two_spools_are_fetched_verified_and_left_as_they_are(site: Site) -> Non
     spools = tree(site.spools)
     done = site.pull("--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"new_files": 6, "removed": 0, "unreachable": [], "refused": []}
+    assert json.loads(done.stdout) == {"new_files": 6, "removed": 0, "taken_back": 0, "unreachable": [], "refused": []}
     assert done.stderr == f"{SERVER}: 4 new files\n{OTHER}: 2 new files\n"
     assert tree(site.spools) == spools
     assert site.held() == {Path(name).name: content for name, content in spools.items() if content}
