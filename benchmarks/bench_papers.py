@@ -191,7 +191,7 @@ def proportional_set_size(pid: int) -> int:
 def sample_pages(fleet: Path) -> list[dict[str, Any]]:
     """The pages of some customers, as chill-report prints them."""
     from benchmarks.ledger_data import YEAR
-    from provision.fleet import load_fleet
+    from provision.fleet_reader import load_fleet
     from reports.annex import annex_page
     from reports.annual import annual_statements
     from reports.table import words

@@ -18,7 +18,8 @@ from provision.apply import environments_run, refuse_unfinished
 from provision.create import failure_text, lacking_text
 from provision.errors import ChillError, Interrupted, PartlyDone, RequestError
 from provision.events import HostResult
-from provision.fleet import Fleet, Instance, Lifecycle, load_fleet
+from provision.fleet import Fleet, Instance, Lifecycle
+from provision.fleet_reader import load_fleet
 from provision.inventory import set_lifecycle
 from provision.journal import Journal, State, states
 from provision.preflight import check_servers

@@ -13,8 +13,7 @@ from fractions import Fraction
 from typing import Literal
 
 from metering.ledger.usage import MonthUsage, Window, YearUsage
-from provision.contract import Period, Vat
-from provision.fleet import Contract
+from provision.contract import Contract, Period, Vat
 from reports.estimate import estimated_usage, mark_estimated
 from reports.formulas import statement_lines
 from reports.lines import Line, Note, cents, money

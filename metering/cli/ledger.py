@@ -212,7 +212,8 @@ def tell_of_quotas(fleet: Fleet, now: datetime) -> Told:
 def load_the_fleet(path: str | None) -> Fleet:
     """The fleet; RequestError on a server, which has none."""
     load_the_fleet_side()
-    from provision.fleet import fleet_directory, load_fleet
+    from provision.fleet_directory import fleet_directory
+    from provision.fleet_reader import load_fleet
 
     return load_fleet(fleet_directory(path))
 

@@ -58,7 +58,7 @@ def json_option(command: Command) -> Command:
 
 def load(fleet: Path | None) -> Fleet:
     """The fleet that the option names."""
-    from provision.fleet import load_fleet
+    from provision.fleet_reader import load_fleet
 
     return load_fleet(fleet_directory(fleet))
 

@@ -28,14 +28,25 @@ class ShellBackend(BaseBackend):  # type: ignore[misc]
     def __init__(self, host: str, options: Sequence[str], *, sudo: bool) -> None:
         super().__init__(host, sudo=sudo)
         self._mark = f"end-{secrets.token_hex(16)}"
+        self._command = ["ssh", *options, host, "sh"]
+        self._process = self._started()
+
+    def _started(self) -> Any:
         # Its streams are pipes, which subprocess cannot promise to a type checker.
-        self._process: Any = subprocess.Popen(
-            ["ssh", *options, host, "sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def run(self, command: str, *arguments: str, **_: Any) -> CommandResult:
-        """Run a command there; RuntimeError with what ssh said when the session ended."""
+        """Run a command there, again when the session was lost; RuntimeError with what ssh said when that was, too."""
         asked = self.get_command(command, *arguments)
+        try:
+            return self._ask(asked)
+        except RuntimeError:
+            # A connection may break. One that broke is no statement about what the checks would have found.
+            self.close()
+            self._process = self._started()
+            return self._ask(asked)
+
+    def _ask(self, asked: str) -> CommandResult:
         # A shell of its own: whatever the command does to it, the next one finds the session as it was.
         marks = f"printf '\\n{self._mark} %s\\n' $?; printf '\\n{self._mark}\\n' >&2"
         # Of a session that has ended, what it said on the way is read below.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.errors import PartlyDone
-from provision.fleet import fleet_directory, load_fleet
+from provision.fleet_directory import fleet_directory
+from provision.fleet_reader import load_fleet
 from provision.settings import Language
 from reports.cli.options import (
     count,

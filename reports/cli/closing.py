@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.errors import ChillError, PartlyDone
-from provision.fleet import Fleet, fleet_directory, load_fleet
+from provision.fleet import Fleet
+from provision.fleet_directory import fleet_directory
+from provision.fleet_reader import load_fleet
 from provision.settings import Language
 from reports.cli.options import count, fleet_option, json_option, lang_option, progress_bar, year_argument
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.fleet import fleet_directory, load_fleet
+from provision.fleet_directory import fleet_directory
+from provision.fleet_reader import load_fleet
 from provision.settings import Language
 from reports.cli.options import fleet_option, fleet_today, lang_option, slug_argument
 from reports.cli.tables import plain_table

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from provision.fleet import FLEET_VARIABLE, Fleet
+from provision.fleet import Fleet
+from provision.fleet_directory import FLEET_VARIABLE
 from provision.settings import Language
 
 FIRST_YEAR, LAST_YEAR = 2000, 2999

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.errors import RequestError
-from provision.fleet import fleet_directory, load_fleet
+from provision.fleet_directory import fleet_directory
+from provision.fleet_reader import load_fleet
 from reports.cli.options import FIRST_YEAR, LAST_YEAR, fleet_option, fleet_today, json_option
 from reports.cli.tables import plain_table
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision.fleet import fleet_directory, load_fleet
+from provision.fleet_directory import fleet_directory
+from provision.fleet_reader import load_fleet
 from reports.cli.options import count, fleet_option, json_option, slug_argument, year_argument
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import Any
 # Loaded once, before the processes part.
 import ibis.backends.duckdb  # noqa: F401
 
-from provision.fleet import load_fleet
+from provision.fleet_reader import load_fleet
 from reports.closing import close
 
 # A step that is not reached.

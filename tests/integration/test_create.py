@@ -25,7 +25,7 @@ from click.testing import CliRunner, Result
 from provision import create, locks
 from provision import letter as letters
 from provision.cli import main
-from provision.fleet import load_fleet
+from provision.fleet_reader import load_fleet
 from provision.journal import Journal
 from provision.locks import Lock, Place, held
 from provision.verify import CheckResult

@@ -21,8 +21,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
+from provision.contract import Contract
 from provision.errors import ChillError, RequestError
-from provision.fleet import Contract, Instance, Responsible
+from provision.fleet import Instance, Responsible
 from provision.letter import Account, Letter, Recipient, compose, seal, to_responsible, write_armored
 from provision.mail import read_password, send
 from provision.names import instance_names

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from provision import locks
 from provision.cli import main
-from provision.fleet import Fleet, load_fleet
+from provision.fleet import Fleet
+from provision.fleet_reader import load_fleet
 from provision.locks import LockedError, held, instance_places, server_places
 from tests.unit.provision.fleets import add_instance, make_fleet
 

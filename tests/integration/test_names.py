@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from provision import probe
-from provision.fleet import load_fleet
+from provision.fleet_reader import load_fleet
 from provision.records import Answer
 from provision.resolver import addresses, look_up_names
 from tests.fixtures.local_services import free_port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,8 +49,15 @@ def test_a_session_that_ends_is_told_with_what_it_said(shell: ShellBackend) -> N
         shell.run("echo going >&2; kill -9 $PPID")
 
     assert "going" in ended.value.args[0].stderr
-    with pytest.raises(RuntimeError):
-        shell.run("true")
+
+
+def test_a_session_that_was_lost_once_is_begun_again(shell: ShellBackend, tmp_path: Path) -> None:
+    lost = tmp_path / "lost"
+
+    answer = shell.run("test -e %s || { touch %s; kill -9 $PPID; }; echo here", str(lost), str(lost))
+
+    assert lost.exists()
+    assert answer.stdout == "here\n"
 
 
 def test_a_server_that_does_not_answer_is_told_in_ssh_s_words(server: SshServer) -> None:

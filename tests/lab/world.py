@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,17 @@ from tests.lab.fleet import TLS, make_fleet
 from tests.lab.network import HOST
 
 SERVER = "srv1.example.net"
+# Of a test, for what happens on a machine by itself, in seconds.
+PATIENCE = 180.0
 PEOPLE = ["--responsible-name", "Camille Dubois", "--responsible-email", "camille@example.org"]
+
+
+def until(question: Callable[[], bool], what: str) -> None:
+    """Wait for what comes by itself, however busy this machine is; AssertionError when it does not."""
+    deadline = time.monotonic() + PATIENCE
+    while not question():
+        assert time.monotonic() < deadline, f"never came: {what}"
+        time.sleep(0.5)
 
 
 @dataclass(frozen=True)

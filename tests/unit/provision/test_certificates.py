@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from provision.certificates import tls_problems
-from provision.fleet import load_fleet
+from provision.fleet_reader import load_fleet
 from tests.unit.provision.fleets import make_fleet
 
 WILDCARD = '[tls]\nmode = "wildcard"\ncertificate = "tls/wildcard.pem"\nkey = "tls/wildcard.key"\n'

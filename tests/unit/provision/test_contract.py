@@ -12,7 +12,7 @@ import yaml
 
 from provision.contract import Contract
 from provision.errors import InvalidFiles
-from provision.fleet import load_fleet
+from provision.fleet_reader import load_fleet
 from provision.yaml_lines import key_lines
 from tests.unit.provision.fleets import add_instance, make_fleet
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from provision.errors import InvalidFiles, RequestError
-from provision.fleet import fleet_directory, load_fleet
+from provision.fleet_directory import fleet_directory
+from provision.fleet_reader import load_fleet
 from tests.unit.provision.fleets import FINGERPRINT, add_instance, make_fleet
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from provision import fleet as fleet_module
-from provision import fleet_cache
+from provision import fleet_cache, fleet_reader
 from provision.errors import InvalidFiles
-from provision.fleet import load_fleet
+from provision.fleet_reader import load_fleet
 from tests.unit.metering.ledger.ledgers import make_ledger_fleet
 
 
@@ -18,7 +17,7 @@ from tests.unit.metering.ledger.ledgers import make_ledger_fleet
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fleet that is large enough to be remembered, of files that were written long ago."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(fleet_module, "AT_LEAST", 1)
+    monkeypatch.setattr(fleet_reader, "AT_LEAST", 1)
     # A change of status cannot be dated back: here, every file has settled.
     monkeypatch.setattr(fleet_cache, "_SETTLED_NS", 0)
     return make_ledger_fleet(tmp_path / "fleet", ("acme", "beta")).directory
@@ -27,14 +26,14 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def parsed(monkeypatch: pytest.MonkeyPatch, directory: Path) -> list[str]:
     """The files of instances that loading parses."""
     names: list[str] = []
-    genuine = fleet_module._read_instance
+    genuine = fleet_reader._read_instance
 
     def listen(path: Path, *rest: object) -> object:
         names.append(path.name)
         return genuine(path, *rest)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(fleet_module, "_read_instance", listen)
+        patch.setattr(fleet_reader, "_read_instance", listen)
         load_fleet(directory)
     return names
 
@@ -113,6 +112,6 @@ def test_a_place_that_cannot_be_written_stops_nothing(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert load_fleet(directory).instances
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
-    monkeypatch.setattr(fleet_module, "AT_LEAST", 300)
+    monkeypatch.setattr(fleet_reader, "AT_LEAST", 300)
     assert load_fleet(directory).instances
     assert not (tmp_path / "other").exists()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from provision.errors import ChillError, InvalidFiles, RequestError
-from provision.fleet import load_fleet
+from provision.fleet_reader import load_fleet
 from provision.graph import GraphCredentials, expiry, parse, reminder
 from provision.graph_letter import compose
 from provision.graph_source import is_encrypted, read_credentials

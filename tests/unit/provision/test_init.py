@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from provision.errors import InvalidFiles
-from provision.fleet import load_fleet
+from provision.fleet_reader import load_fleet
 from provision.init import init_fleet
 from provision.settings import Settings
 from tests.unit.provision.fleets import tree

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from provision.contract import Contract
 from provision.errors import RequestError
-from provision.fleet import Contact, Contract, Fleet, Instance, Responsible, load_fleet
+from provision.fleet import Contact, Fleet, Instance, Responsible
+from provision.fleet_reader import load_fleet
 from provision.inventory import instance_file, other_places, set_lifecycle, write_instance
 from provision.names import instance_names
 from tests.unit.provision.fleets import FINGERPRINT, add_instance, make_fleet, tree

@@ -8,7 +8,8 @@ import pytest
 
 from provision import placement
 from provision.errors import ChillError, RequestError
-from provision.fleet import Fleet, Server, load_fleet
+from provision.fleet import Fleet, Server
+from provision.fleet_reader import load_fleet
 from provision.placement import DISK_OF_ONE, MEMORY_OF_ONE, place
 from tests.unit.provision.fleets import add_instance, make_fleet
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from provision.errors import RequestError
-from provision.fleet import Fleet, load_fleet
+from provision.fleet import Fleet
+from provision.fleet_reader import load_fleet
 from provision.plan import Delivery, Request, make_plan, planned_instance
 from provision.plan_text import plan_text
 from provision.records import Finding

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from provision.fleet import load_fleet
+from provision.fleet_reader import load_fleet
 from reports import annual as verb
 from reports.annex import Page
 from reports.cli import main

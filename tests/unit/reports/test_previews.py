@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 
 from metering.ledger.usage import Window, YearUsage
-from provision.fleet import load_fleet
+from provision.fleet_reader import load_fleet
 from reports.cli import main, previews
 from reports.compare import Change, changes
 from reports.preview import Preview

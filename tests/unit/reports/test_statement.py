@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from metering.ledger.usage import MonthUsage, Window, YearUsage
 from metering.samples import METRICS
-from provision.fleet import Contract
+from provision.contract import Contract
 from reports.formulas import graduated
 from reports.lines import Line
 from reports.statement import Part, Statement, billing_window

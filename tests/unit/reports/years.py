@@ -10,7 +10,7 @@ from typing import Any
 
 from metering.ledger.usage import MonthUsage, Window, YearUsage
 from metering.samples import METRICS
-from provision.fleet import Contract
+from provision.contract import Contract
 from reports.billing import YearTerms, charge, year_terms
 from reports.lines import GIGABYTE
 from reports.statement import Customer, Statement

@@ -12,7 +12,8 @@ from metering.ledger.rows import pair_problems, read_samples, read_users
 from metering.ledger.store import Ledger, open_ledger
 from metering.samples import SAMPLES_HEADER, USERS_HEADER
 from provision.errors import Problem
-from provision.fleet import Fleet, load_fleet
+from provision.fleet import Fleet
+from provision.fleet_reader import load_fleet
 from tests.unit.provision.fleets import add_instance, make_fleet
 
 SERVER = "srv1.example.net"

@@ -15,7 +15,8 @@ from metering.cli import main
 from metering.ledger.check import check
 from metering.ledger.compact import compact
 from metering.ledger.months import file_digest
-from provision.fleet import Fleet, load_fleet
+from provision.fleet import Fleet
+from provision.fleet_reader import load_fleet
 from tests.unit.metering.ledger.ledgers import SERVER, make_ledger_fleet, march, pseudonym, write_days, write_run
 
 NOW = datetime(2026, 5, 10, 6, 0, tzinfo=UTC)

@@ -26,7 +26,8 @@ from metering.ledger.spools import copy_command, list_command, list_spool
 from metering.ledger.store import open_ledger
 from metering.samples import FileName
 from provision.errors import ChillError, RequestError
-from provision.fleet import Fleet, load_fleet
+from provision.fleet import Fleet
+from provision.fleet_reader import load_fleet
 from tests.unit.metering.ledger.ledgers import SERVER, make_ledger_fleet, pseudonym, samples_of, users_of, write_run
 
 OTHER = "srv2.example.net"

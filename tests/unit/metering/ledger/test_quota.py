@@ -11,7 +11,9 @@ import pytest
 from metering.ledger.digest import MonthFigures
 from metering.ledger.quota import MARKS, Quota, billed_months, fleet_quotas, quotas, read_terms, running
 from metering.ledger.quota_letters import crossings
-from provision.fleet import Contract, Fleet, load_fleet
+from provision.contract import Contract
+from provision.fleet import Fleet
+from provision.fleet_reader import load_fleet
 from tests.unit.metering.ledger.ledgers import make_ledger_fleet
 
 TARIFF = """\

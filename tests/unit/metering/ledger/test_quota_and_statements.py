@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.ledger.quota import fleet_quotas, in_force, read_terms
-from provision.fleet import load_fleet
+from provision.fleet_reader import load_fleet
 from reports.billing import bill, fleet_customers, year_ledger
 from reports.tariff import read_tariff
 from tests.generated import generate

@@ -17,7 +17,8 @@ from metering.ledger.status import FleetStatus, MetricStatus, status, to_plain
 from metering.ledger.status_table import render, sparkline
 from metering.samples import METRICS
 from provision.errors import ChillError, InvalidFiles
-from provision.fleet import Fleet, load_fleet
+from provision.fleet import Fleet
+from provision.fleet_reader import load_fleet
 from tests.unit.metering.ledger.ledgers import make_ledger_fleet, march, write_days, write_run
 
 TARIFF = """\
