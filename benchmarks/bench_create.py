@@ -46,7 +46,9 @@ STATE = ROOT / "benchmarks/server_state.py"
 SCRIPT = ROOT / "benchmarks/create_pair.sh"
 # As an adminsys writes it once; the rights of metering follow, as the toolkit found them.
 DATABASE = """\
-CREATE ROLE "{role}" LOGIN;
+CREATE ROLE "{role}" LOGIN CONNECTION LIMIT {limit};
+ALTER ROLE "{role}" SET temp_file_limit = '2GB';
+ALTER ROLE "{role}" SET idle_in_transaction_session_timeout = '10min';
 CREATE DATABASE {database} OWNER "{role}" ENCODING 'UTF8' TEMPLATE template0
     LOCALE 'C.UTF-8' LOCALE_PROVIDER icu ICU_LOCALE 'fr-BE';
 REVOKE ALL ON DATABASE {database} FROM PUBLIC;
@@ -55,6 +57,7 @@ CREATE EXTENSION unaccent;
 CREATE EXTENSION pg_trgm;
 CREATE EXTENSION postgis;
 """
+LIMIT = "SELECT rolconnlimit FROM pg_roles WHERE rolname = '{role}'"
 GRANTS = """
 SELECT format('GRANT USAGE ON SCHEMA %I TO "chill-meter";', nspname) FROM pg_namespace, aclexplode(nspacl) AS given
 WHERE given.grantee = '"chill-meter"'::regrole;
@@ -65,8 +68,9 @@ FROM pg_attribute, aclexplode(attacl) AS given WHERE given.grantee = '"chill-met
 CONFIGURATION = """
 cd / && find etc srv/chill/{domain} \\( -path '*/vendor' -o -path '*/var/cache' -o -path etc/ssh \\) -prune -o \\
     \\( -type f -o -type l \\) -newercc etc/chill/prepared -print |
-    grep -E '/{user}[.]conf$|/{user}-(cron|php|worker)[.]|[/-]{domain}($|/releases/[^/]*/config/)|meter[.]d/{slug}[.]' |
-    grep -v '/tls/' | tar --create --no-recursion --files-from -
+    grep -E -e '/{user}[.]conf$|/{user}-(cron|mail|php|worker)[.@]|meter[.]d/{slug}[.]' \\
+        -e '[/-]{domain}($|[.](json|nft)$|/releases/[^/]*/config/)' |
+    grep -Ev '/tls/|[.]wants/' | tar --create --no-recursion --files-from -
 """
 
 
@@ -169,7 +173,8 @@ def write_environment(
     machine: Machine, payload: Path, kind: str, domain: str, user: str, database: str, home: str
 ) -> None:
     """One environment's part of the payload, without a secret."""
-    values = {"domain": domain, "user": user, "database": database, "home": home}
+    uid = machine.ssh(f"id -u {user}").stdout.strip()
+    values = {"domain": domain, "user": user, "database": database, "home": home, "known_uid": uid}
     (payload / kind).write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     (payload / f"{domain}.extensions").write_text(f"subjectAltName=DNS:{domain}\nextendedKeyUsage=serverAuth\n")
     environment = machine.ssh(f"cat {home}/shared/.env.local").stdout
@@ -181,7 +186,8 @@ def write_environment(
     done = subprocess.run([*machine.ssh_command, find], capture_output=True, check=True)
     (payload / f"{kind}.tar").write_bytes(done.stdout)
     connect = f'GRANT CONNECT ON DATABASE {database} TO "chill-meter";\n' if kind == "production" else ""
-    (payload / f"{kind}.sql").write_text(DATABASE.format(role=user, database=database, connect=connect))
+    limit = machine.ssh("cd / && runuser -u postgres -- psql -qXAt", input=LIMIT.format(role=user)).stdout.strip()
+    (payload / f"{kind}.sql").write_text(DATABASE.format(role=user, limit=limit, database=database, connect=connect))
     grants = machine.ssh(f"cd / && runuser -u postgres -- psql -qXAt -d {database}", input=GRANTS).stdout
     if grants:
         (payload / f"{kind}.grants").write_text(grants)

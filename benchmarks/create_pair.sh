@@ -20,7 +20,7 @@ on_the_server() {
         mkdir -p "$home/shared" "$release"
         chown "root:$user" "$home"
         chmod 0710 "$home"
-        setfacl -m user:chill-meter:--x,user:www-data:--x "$home"
+        setfacl -m "user:$user:--x,user:chill-meter:--x,user:www-data:--x" "$home"
         tar --extract --gzip --file release.tar.gz --directory "$release" --strip-components=1 --no-same-owner --no-same-permissions
         rm -rf "$release/var"
         printf '%s\n' "$sha256" > "$release/.release"
@@ -53,13 +53,25 @@ on_the_server() {
         rm jwt.clear
         {
             printf 'AUTH chill-admin %s\n' "$(cat /etc/chill/redis-admin)"
-            printf 'ACL SETUSER %s reset on sanitize-payload >%s ~%s:* resetchannels &%s:* +@all -@dangerous -scan -randomkey -dbsize -function -pubsub\nACL SAVE\n' \
+            printf 'ACL SETUSER %s reset on sanitize-payload >%s ~%s:* resetchannels &%s:* +@all -@dangerous -@scripting +eval +evalsha +eval_ro +evalsha_ro -scan -randomkey -dbsize -pubsub -client|tracking\nACL SAVE\n' \
                 "$user" "$redis_password" "$user" "$user"
         } | redis-cli -s /run/redis/redis-server.sock > redis.said
         ! grep -q ERR redis.said
 
         tar --extract --file "$kind.tar" --directory / --no-same-owner --preserve-permissions
-        [ "$kind" = test ] || sed -i "s/uids = \[[0-9]*\]/uids = [$(id -u "$user")]/" /etc/chill/meter.d/*.toml
+        uid=$(id -u "$user")
+        tar --list --file "$kind.tar" | grep -E '^etc/(chill|systemd)/' | sed 's,^,/,' |
+            xargs sed -i "s/\b$known_uid\b/$uid/g; s/\b$((20000 + known_uid))\b/$((20000 + uid))/g"
+        install -m 0640 -o www-data -g adm /dev/null "/var/log/nginx/$domain.access.log"
+        install -m 0640 -o www-data -g adm /dev/null "/var/log/nginx/$domain.error.log"
+        if [ "$kind" = test ]; then
+            install -d -m 2750 -o chill-mail -g www-data "/var/lib/chill-mail/$domain"
+            openssl rand -hex 32 | install -m 0600 /dev/stdin "/etc/chill/sites/$domain.verify"
+            {
+                printf 'test:%s\n' "$(openssl passwd -6 -stdin < "$domain.site")"
+                printf 'verify:%s\n' "$(openssl passwd -6 -stdin < "/etc/chill/sites/$domain.verify")"
+            } | install -m 0640 -g www-data /dev/stdin "/etc/chill/sites/$domain.htpasswd"
+        fi
         runuser -u postgres -- psql -qX -v ON_ERROR_STOP=1 < "$kind.sql" > /dev/null
         console cache:clear
         console doctrine:migrations:migrate --allow-no-migration
@@ -71,8 +83,10 @@ on_the_server() {
         ln -s "$release" "$home/current"
     done > /dev/null
     awk 'FNR == 1 && NR > 1 { print "" } 1' /etc/chill/meter.d/*.toml > /etc/chill/meter.toml
+    awk 'FNR == 1 && NR > 1 { print "" } 1' /etc/chill/caught/* > /etc/postfix/caught
     systemctl daemon-reload
-    php-fpm8.2 --test 2> /dev/null && systemctl reload php8.2-fpm
+    nft --check --file /etc/nftables.conf && systemctl reload nftables
+    postfix reload 2> /dev/null
     nginx -t -q && systemctl reload nginx
     systemctl enable --now --quiet $units
     cd /
@@ -92,17 +106,19 @@ for domain in $(cat "$directory/domains"); do
         openssl x509 -req -CA "$directory/../ca/ca.pem" -CAkey "$directory/../ca/ca.key" -CAcreateserial -days 397 \
             -extfile "$directory/$domain.extensions" -out "$directory/$domain.pem" 2> /dev/null
     openssl rand -hex 12 > "$directory/$domain.password"
+    openssl rand -hex 12 > "$directory/$domain.site"
 done
 cp "$0" "$directory/create_pair.sh"
 tar --create --directory "$directory" . |
     "$@" 'd=$(mktemp -d) && tar --extract --directory "$d" && sh "$d/create_pair.sh" --on-the-server "$d"'
 for domain in $(cat "$directory/domains"); do
-    curl --silent --show-error --fail --cacert "$directory/../ca/ca.pem" --resolve "$domain:443:$(cat "$directory/address")" \
+    printf 'user = "test:%s"\n' "$(cat "$directory/$domain.site")" |
+        curl --config - --silent --show-error --fail --cacert "$directory/../ca/ca.pem" --resolve "$domain:443:$(cat "$directory/address")" \
         --output /dev/null "https://$domain/healthz"
 done
 {
     cat "$directory/letter"
-    cat "$directory"/*.password
+    cat "$directory"/*.password "$directory"/*.site
 } | gpg --homedir "$(cat "$directory/gnupg")" --batch --quiet --trust-model always --armor --encrypt --recipient "$(cat "$directory/fingerprint")" |
     curl --silent --show-error --url "$(cat "$directory/relay")" --mail-from adminsys@example.org \
         --mail-rcpt camille@example.org --upload-file -

@@ -16,11 +16,19 @@ LEFT_OUT = re.compile(
     r"/etc/(ssh/|(passwd|shadow|group|gshadow|subuid|subgid)-?$|machine-id|host|resolv|mailname|ld\.so|\.|redis/|chill/redis"
     r"|aliases\.db|systemd/network/|systemd/system/.*\.wants/)|/var/lib/chill/pending|/var/cache/.|\.(key|srl)$"
 )
-SECRET = re.compile(r"/shared/jwt/|/etc/chill/tls/.*\.pem$")
-DIGEST, UID = re.compile(rb"[0-9a-f]{64}"), re.compile(rb"uids = \[\d+\]")
+SECRET = re.compile(r"/shared/jwt/|/etc/chill/tls/.*\.pem$|/etc/chill/sites/")
+DIGEST = re.compile(rb"[0-9a-f]{64}")
+# Which of the environments was first made up their numbers, and those of the ports that follow from them.
+NUMBERS = {
+    str(number).encode(): user.pw_name.encode()
+    for user in pwd.getpwall()
+    if user.pw_name.startswith("chill-")
+    for number in (user.pw_uid, user.pw_uid + 20000)
+}
+NUMBER = re.compile(rb"\b(" + b"|".join(NUMBERS or [b"-"]) + rb")\b")
 CATALOGUE = """
 SELECT 'database', datname, pg_get_userbyid(datdba), datcollate, daticulocale, datacl::text FROM pg_database;
-SELECT 'role', rolname, rolcanlogin, rolsuper FROM pg_roles WHERE rolname LIKE 'chill%';
+SELECT 'role', rolname, rolcanlogin, rolsuper, rolconnlimit, rolconfig FROM pg_roles WHERE rolname LIKE 'chill%';
 """
 INSIDE = """
 SELECT 'extension', extname FROM pg_extension ORDER BY 2;
@@ -46,7 +54,8 @@ def content(path: Path) -> str:
         return f"-> {path.readlink()}"
     if not path.is_file() or SECRET.search(str(path)):
         return ""
-    return hashlib.sha256(UID.sub(b"", DIGEST.sub(b"", path.read_bytes()))).hexdigest()[:16]
+    plain = NUMBER.sub(lambda found: NUMBERS[found[1]], DIGEST.sub(b"", path.read_bytes()))
+    return hashlib.sha256(plain).hexdigest()[:16]
 
 
 def files() -> list[str]:
@@ -63,11 +72,21 @@ def files() -> list[str]:
 
 def main() -> None:
     lines = files()
-    lines += [re.sub(r":x:\d+:\d+:", ":", line) for line in said("getent", "passwd") if line.startswith("chill-")]
+    accounts = sorted(line for line in said("getent", "passwd") if line.startswith("chill-"))
+    lines += [re.sub(r":x:\d+:\d+:", ":", line) for line in accounts]
     lines += sorted(psql("postgres", CATALOGUE))
     for database in psql("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'chill%' ORDER BY 1"):
         lines += [f"{database}: {line}" for line in psql(database, INSIDE)]
-    units = said("systemctl", "list-units", "--all", "--plain", "--no-legend", "chill-*.service", "chill-*.timer")
+    units = said(
+        "systemctl",
+        "list-units",
+        "--all",
+        "--plain",
+        "--no-legend",
+        "chill-*.service",
+        "chill-*.timer",
+        "chill-*.socket",
+    )
     for unit in sorted(line.split()[0] for line in units):
         lines.append(f"{unit} " + " ".join(said("systemctl", "show", "--property=ActiveState,UnitFileState", unit)))
     for line in Path("/etc/redis/users.acl").read_text().splitlines():

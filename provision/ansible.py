@@ -39,7 +39,9 @@ from provision.secrets import Secret
 
 PRIVATE_PREFIX = "chill-run-"
 SECRETS = "secrets.json"
-FORKS = 20
+# As many connections as one sshd takes at once (MaxStartups, MaxSessions: 10 each), less some for others: the
+# environments of a run may all live on one server.
+FORKS = 8
 # A server that went away without a word is noticed within half a minute.
 SSH_OPTIONS = (
     "-o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=5 -o ServerAliveCountMax=6"
