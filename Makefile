@@ -31,8 +31,9 @@ demo-down:  ## remove every trace of the demo
 demo-reports: setup  ## metering and reporting alone: a generated fleet and ledger, the papers; needs no root
 	@$(PY) -m tests.demo_reports --out demo-reports
 
+# The lab first: its files take longest, and what is short fills the time at the end.
 test: setup-lab check  ## everything CI runs
-	$(PY) -m pytest -n 2 --dist loadfile tests/integration tests/lab
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/lab tests/integration
 
 check: setup-check  ## format, lint, types, import contracts, unit tests: under a minute
 	@$(MAKE) --no-print-directory -j 3 --output-sync=target check-style check-types check-imports check-units

@@ -22,6 +22,7 @@ def bind(parts: Sequence[Path], whole: Path) -> None:
     with pikepdf.open(parts[0]) as bound:
         tree = bound.Root.StructTreeRoot
         document = _document(tree)
+        _unify(bound, 1)
         leads, names = list(tree.ParentTree.Nums), list(tree.IDTree.Names)
         for number, path in enumerate(parts[1:], 2):
             with pikepdf.open(path) as part:
@@ -50,11 +51,7 @@ def _append(
     names: list[Any],
 ) -> None:
     """The pages and the tags of a part, after those that are there."""
-    for element in _elements(part.Root.StructTreeRoot):
-        _rename(element, f"P{number}")
-        if element.S == "/H1":
-            # Typst lets no document begin with a lesser heading; in the whole there is one of level 1, the title.
-            element.S = pikepdf.Name.H2
+    _unify(part, number)
     offset = len(leads) // 2
     for page in part.pages:
         page.obj.StructParents = int(page.obj.StructParents) + offset
@@ -69,6 +66,23 @@ def _append(
     if "/IDTree" in tree:
         for name, element in zip(tree.IDTree.Names[::2], tree.IDTree.Names[1::2], strict=True):
             names += [pikepdf.String(f"P{number}{name}"), element]
+
+
+def _unify(part: pikepdf.Pdf, number: int) -> None:
+    """The tags of a part as those of the whole are to be; the first part keeps its names and its title."""
+    shared: dict[bytes, pikepdf.Object] = {}
+    for element in _elements(part.Root.StructTreeRoot):
+        if number > 1:
+            _rename(element, f"P{number}")
+        if number > 1 and element.S == "/H1":
+            # Typst lets no document begin with a lesser heading; in the whole there is one of level 1, the title.
+            element.S = pikepdf.Name.H2
+        if "/A" in element and "/ID" not in element:
+            # What all cells of a column say of it becomes one object, in place of one in each: a third of the memory.
+            said = element.A.unparse(resolved=True)
+            if said not in shared:
+                shared[said] = part.make_indirect(element.A)
+            element.A = shared[said]
 
 
 def _document(tree: pikepdf.Object) -> pikepdf.Object:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import accumulate
 from typing import Any, Final
 
@@ -107,15 +108,15 @@ def _chart(series: _Series, statement: Statement, words: Words) -> dict[str, Any
     bases = _bases(statement, values) if running else [0] * 12
     tops = [None if value is None else base + value for base, value in zip(bases, values, strict=True)]
     highest = max([*(top for top in tops if top is not None), *(quota for quota in quotas if quota)], default=0)
-    scale = Fraction(highest or 1)
+    scale = highest or 1
     texts = _texts(series, tops, words)
     left = quota_left(lines[-1], words) if lines else None
     columns = [
         {
             "text": texts[month - 1] if month in read else "",
-            "base": float(bases[month - 1] / scale) if month in read else 0.0,
-            "height": float(Fraction(values[month - 1] or 0) / scale),
-            "quota": float(quotas[month - 1] / scale) if quotas[month - 1] else 0.0,
+            "base": _share(bases[month - 1], scale) if month in read else 0.0,
+            "height": _share(values[month - 1] or 0, scale),
+            "quota": _share(quotas[month - 1], scale),
         }
         for month in range(1, 13)
     ]
@@ -127,6 +128,11 @@ def _chart(series: _Series, statement: Statement, words: Words) -> dict[str, Any
         "columns": columns,
         "drawing": _drawing(columns),
     }
+
+
+def _share(value: Value, scale: Value) -> float:
+    """A value as a part of another: the nearest number to the exact one."""
+    return (value.numerator * scale.denominator) / (value.denominator * scale.numerator)
 
 
 def _drawing(columns: Sequence[dict[str, Any]]) -> dict[str, Drawing]:
@@ -165,7 +171,7 @@ def _bases(statement: Statement, values: Sequence[Value | None]) -> list[Value]:
     bases: list[Value] = [0] * 12
     for part in statement.parts:
         months = [month - 1 for month in part.window.months]
-        sums = accumulate((values[month] or 0 for month in months), initial=Fraction(0))
+        sums: Iterator[Value] = accumulate((values[month] or 0 for month in months), initial=0)
         for month, before in zip(months, sums, strict=False):
             bases[month] = before
     return bases
@@ -173,17 +179,14 @@ def _bases(statement: Statement, values: Sequence[Value | None]) -> list[Value]:
 
 def _texts(series: _Series, values: Sequence[Value | None], words: Words) -> list[str]:
     """What is written over the columns: shortened, all of them, when one would be too wide."""
-    known = [Fraction(value) / series.unit for value in values if value is not None]
-    digits = 1 if series.name == "documents" and max(known, default=Fraction(0)) < 1000 else 0
-    long = any(len(words.number(value, digits)) > _WIDEST for value in known)
-
-    def written(value: Value | None) -> str:
-        if value is None:
-            return words.text("annex.gap")
-        number = Fraction(value) / series.unit
-        return words.short_number(number) if long else words.number(number, digits)
-
-    return [written(value) for value in values]
+    numbers = [
+        None if value is None else value if series.unit == 1 else Fraction(value, series.unit) for value in values
+    ]
+    highest = max((number for number in numbers if number is not None), default=0)
+    digits = 1 if series.name == "documents" and highest < 1000 else 0
+    # No number is longer than the highest.
+    write = words.short_number if len(words.number(highest, digits)) > _WIDEST else partial(words.number, digits=digits)
+    return [words.text("annex.gap") if number is None else write(number) for number in numbers]
 
 
 def _alt(

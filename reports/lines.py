@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from math import floor
 from typing import Final, Literal
 
 from metering.ledger.usage import MonthUsage, Window, YearUsage
@@ -133,7 +132,7 @@ class Line:
 
 def round_half_up(value: Fraction) -> int:
     """The nearest whole number; of two equally near ones, the greater."""
-    return floor(value + Fraction(1, 2))
+    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
 
 
 def cents(amount: Fraction) -> int:

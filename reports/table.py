@@ -17,11 +17,11 @@ from typing import Any
 
 from babel import Locale
 from babel.dates import format_date
-from babel.numbers import format_compact_decimal, format_currency, format_decimal
+from babel.numbers import format_compact_decimal, format_currency, get_decimal_symbol, get_group_symbol
 
 from provision.contract import Vat
 from provision.settings import Language
-from reports.lines import GIGABYTE, Line, Note, round_half_up
+from reports.lines import GIGABYTE, Line, Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,7 @@ class Words:
 
     def short_number(self, value: Fraction | int) -> str:
         """A number of 0 or more in few characters, such as 12,3 k: for places where the exact one stands elsewhere."""
-        number = decimal_text(value, 1)
-        return str(format_compact_decimal(number, fraction_digits=1, locale=_locale(self.locale)))
+        return _short_number(decimal_text(value, 1), self.locale)
 
     def exact_number(self, value: Fraction | int) -> str:
         """A number of 0 or more with all its decimals, of which a contract has six at most."""
@@ -61,15 +60,11 @@ class Words:
 
     def money(self, amount: Decimal, currency: str) -> str:
         """An amount with the currency's sign and its two decimals."""
-        return str(format_currency(amount, currency, locale=_locale(self.locale), currency_digits=False))
+        return _money(amount, currency, self.locale)
 
     def price(self, amount: Decimal, currency: str) -> str:
         """A price, which may have more decimals than an amount: all of them are shown, and at least two."""
-        digits = max(2, _decimals(amount))
-        pattern = _locale(self.locale).currency_formats["standard"].pattern.replace("0.00", "0." + "0" * digits)
-        return str(
-            format_currency(amount, currency, format=pattern, locale=_locale(self.locale), currency_digits=False)
-        )
+        return _price(amount, currency, self.locale)
 
     def percent(self, percent: Decimal) -> str:
         """A percentage such as 21 or 99.5 (already out of a hundred), with all its decimals."""
@@ -77,16 +72,16 @@ class Words:
 
     def day(self, day: date) -> str:
         """A day in full: 1 janvier 2026 (in French the first is `1er`)."""
-        text = str(format_date(day, "long", locale=_locale(self.locale)))
+        text = _date_text(day, "long", self.locale)
         return text.replace("1 ", "1er ", 1) if self.language == "fr" and day.day == 1 else text
 
     def month(self, month: int) -> str:
         """The name of a month, 1 to 12."""
-        return str(format_date(date(2000, month, 1), "LLLL", locale=_locale(self.locale)))
+        return _date_text(date(2000, month, 1), "LLLL", self.locale)
 
     def short_month(self, month: int) -> str:
         """The abbreviated name of a month, 1 to 12."""
-        return str(format_date(date(2000, month, 1), "LLL", locale=_locale(self.locale)))
+        return _date_text(date(2000, month, 1), "LLL", self.locale)
 
     def note(self, note: Note, year: int, *, iso: bool) -> str:
         """A remark on a line; `iso` writes its months as 2026-03 instead of by name."""
@@ -145,15 +140,54 @@ def _locale(identifier: str) -> Locale:
 # A paper has hundreds of numbers, most of them small: the same ones come again on the next.
 @lru_cache(maxsize=20_000)
 def _number(value: Fraction | int, digits: int, locale: str) -> str:
-    pattern = "#,##0." + "0" * digits if digits else "#,##0"
-    return str(format_decimal(decimal_text(value, digits), format=pattern, locale=_locale(locale)))
+    group, point = _symbols(locale)
+    whole, part = _parts(value, digits)
+    # As Babel writes it by the pattern "#,##0.00", which it would take apart again for every number.
+    text = f"{whole:,}".replace(",", group)
+    return f"{text}{point}{part:0{digits}d}" if digits else text
+
+
+# The same prices, amounts and dates come on every paper; Babel takes a while to write one.
+@lru_cache(maxsize=20_000)
+def _money(amount: Decimal, currency: str, locale: str) -> str:
+    return str(format_currency(amount, currency, locale=_locale(locale), currency_digits=False))
+
+
+@lru_cache(maxsize=20_000)
+def _price(amount: Decimal, currency: str, locale: str) -> str:
+    digits = max(2, _decimals(amount))
+    pattern = _locale(locale).currency_formats["standard"].pattern.replace("0.00", "0." + "0" * digits)
+    return str(format_currency(amount, currency, format=pattern, locale=_locale(locale), currency_digits=False))
+
+
+@lru_cache(maxsize=20_000)
+def _short_number(number: Decimal, locale: str) -> str:
+    return str(format_compact_decimal(number, fraction_digits=1, locale=_locale(locale)))
+
+
+@lru_cache(maxsize=2_000)
+def _date_text(day: date, form: str, locale: str) -> str:
+    return str(format_date(day, form, locale=_locale(locale)))
+
+
+@cache
+def _symbols(locale: str) -> tuple[str, str]:
+    """What stands between thousands, and before decimals."""
+    return get_group_symbol(_locale(locale)), get_decimal_symbol(_locale(locale))
 
 
 def decimal_text(value: Fraction | int, digits: int) -> Decimal:
     """A number of 0 or more rounded half up to `digits` decimals, exactly."""
-    scaled = round_half_up(Fraction(value) * 10**digits)
-    whole, part = divmod(scaled, 10**digits)
+    whole, part = _parts(value, digits)
     return Decimal(f"{whole}.{part:0{digits}d}" if digits else str(whole))
+
+
+def _parts(value: Fraction | int, digits: int) -> tuple[int, int]:
+    """A number of 0 or more rounded half up: what stands before the decimals, and they themselves."""
+    # With whole numbers, because a fraction is reduced at every step.
+    unit: int = 10**digits
+    scaled = (2 * value.numerator * unit + value.denominator) // (2 * value.denominator)
+    return divmod(scaled, unit)
 
 
 def percent_text(share: Fraction | None) -> str | None:

@@ -38,6 +38,8 @@ from reports.table import Words
 LOGO_SETTING: Final = "chill.toml: cooperative.logo"
 # So many papers are printed sooner than a process that prints them is started.
 _FEW: Final = 16
+# Parts of a paper that one process prints: each takes some 100 MB, a process some tenths of a second.
+_PARTS_AT_ONCE: Final = 2
 # What the two kinds of file begin with; an SVG may begin with anything that XML allows.
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -129,7 +131,7 @@ class Press:
         return PrintShop(self.year, self._sender) if many else nullcontext(Compositor(self.year, self._sender))
 
     def _annex(self, page: Page, printer: _Printer) -> bytes:
-        content = json.dumps(_printable(page), ensure_ascii=False)
+        content = printed_content(page)
         return self._once("annex.typ", content, lambda: self._set("annex.typ", content, page, printer))
 
     def _fleet(self, page: Page, printer: _Printer) -> bytes:
@@ -146,20 +148,21 @@ class Press:
         return self._once("fleet.typ", content, lambda: self._set("fleet.typ", content, page, printer))
 
     def _bound(self, parts: Sequence[Page], directory: Path) -> bytes:
-        """A paper printed in parts, which are bound to one: each step by a process of its own.
+        """A paper printed in parts, which are bound to one: by processes that end after a few of them.
 
         What they take of memory ends with them; Typst would remember the last ten parts.
         """
         # Here, because few papers need it, and loading it takes a moment.
         from reports.binding import page_count
 
-        first, files = 1, []
-        for number, part in enumerate(parts):
-            files.append(directory / f"{number}.pdf")
-            content = json.dumps({**part, "first": first}, ensure_ascii=False)
+        first, files = 1, list[Path]()
+        for start in range(0, len(parts), _PARTS_AT_ONCE):
             with PrintShop(self.year, self._sender, workers=1) as alone:
-                files[-1].write_bytes(self._set("fleet.typ", content, part, alone))
-            first += page_count(files[-1])
+                for part in parts[start : start + _PARTS_AT_ONCE]:
+                    files.append(directory / f"{len(files)}.pdf")
+                    content = json.dumps({**part, "first": first}, ensure_ascii=False)
+                    files[-1].write_bytes(self._set("fleet.typ", content, part, alone))
+                    first += page_count(files[-1])
         whole = directory / "whole.pdf"
         command = [sys.executable, "-m", "reports.binding", *map(str, files), str(whole)]
         try:
@@ -203,6 +206,11 @@ def require_logo(logo: Path | None) -> None:
         require_picture(logo)
     except TypesettingError as error:
         raise RequestError(f"{LOGO_SETTING}: {logo}: cannot be printed: {error}", hint) from None
+
+
+def printed_content(page: Page) -> str:
+    """What a template is given of a page: JSON, without what no font has."""
+    return json.dumps(_printable(page), ensure_ascii=False)
 
 
 def _printable(value: Any) -> Any:

@@ -13,7 +13,8 @@ from metering.ledger.check_names import LEDGER_CHECKS
 from metering.ledger.check_rows import MONTH_CHECKS, History
 from metering.ledger.files import list_files
 from metering.ledger.findings import Finding, MonthSubject, Subject
-from metering.ledger.monthly import by_month, read_month
+from metering.ledger.month_files import by_month
+from metering.ledger.monthly import read_month
 from metering.ledger.months import Hold, Vanished, list_months
 from provision.errors import ChillError
 from provision.fleet import Fleet

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from metering.ledger.files import MOVE_IT, LedgerFile, list_files, locked
-from metering.ledger.monthly import KINDS, MonthFiles, by_month, read_month, write_rows
+from metering.ledger.month_files import MonthFiles, by_month
+from metering.ledger.monthly import KINDS, read_month, write_rows
 from metering.ledger.months import FOLDED, SUMS, Month, file_digest, list_months, write_sums
 from metering.ledger.settle import ordered
 from metering.samples import FileKind

@@ -22,7 +22,7 @@ from provision.errors import ChillError, RequestError
 DUCKDB = "duckdb"
 SPARK = "spark"
 # DuckDB spills to disk above this, so that a big fleet needs no big machine.
-MEMORY = "1GB"
+MEMORY = "400MB"
 
 
 class Engine(Protocol):

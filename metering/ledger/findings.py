@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from metering.ledger.files import LedgerFile
-from metering.ledger.monthly import MonthFiles
+from metering.ledger.month_files import MonthFiles
 from metering.ledger.months import Month
 from metering.ledger.rows import split_rows
 from metering.samples import FileName

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from metering.ledger.engines import DUCKDB
 from metering.ledger.files import list_files
-from metering.ledger.monthly import KINDS, MonthFiles, by_month, read_month, write_rows
+from metering.ledger.month_files import MonthFiles, by_month
+from metering.ledger.monthly import KINDS, read_month, write_rows
 from metering.ledger.months import Vanished, file_digest, known_names, list_months
 from metering.ledger.settle import SAMPLES, USERS, settle
 from metering.ledger.store import ATTEMPTS, Ledger

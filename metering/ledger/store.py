@@ -13,7 +13,8 @@ from ibis.expr import types as ir
 from metering.ledger import resolution
 from metering.ledger.engines import DUCKDB, make_engine
 from metering.ledger.files import LedgerFile, list_files
-from metering.ledger.monthly import KINDS, MonthFiles, by_month, read_month, write_rows
+from metering.ledger.month_files import MonthFiles, by_month
+from metering.ledger.monthly import KINDS, read_month, write_rows
 from metering.ledger.months import Hold, Month, Vanished, list_months
 from metering.ledger.scratch import Scratch
 from metering.ledger.settle import ADDENDS, COUNTS, SAMPLES, USERS

@@ -6,10 +6,14 @@ import re
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from math import floor
 from string import Formatter
 from typing import get_args
 
 import pytest
+from babel.numbers import format_decimal
+from hypothesis import given
+from hypothesis import strategies as st
 
 from provision.settings import Language
 from reports.lines import GIGABYTE, Note
@@ -29,6 +33,22 @@ def test_every_language_has_the_same_texts_and_placeholders(language: Language) 
     assert {key: placeholders(text) for key, text in other.items()} == {
         key: placeholders(text) for key, text in french.items()
     }
+
+
+@given(
+    value=st.fractions(min_value=0, max_value=10**15),
+    digits=st.integers(0, 6),
+    language=st.sampled_from(LANGUAGES),
+)
+def test_numbers_are_written_as_the_cldr_says(value: Fraction, digits: int, language: Language) -> None:
+    pattern = "#,##0." + "0" * digits if digits else "#,##0"
+    expected = format_decimal(decimal_text(value, digits), format=pattern, locale=words(language).locale)
+    assert words(language).number(value, digits) == expected
+
+
+@given(value=st.fractions(min_value=0, max_value=10**15), digits=st.integers(0, 6))
+def test_numbers_are_rounded_half_up(value: Fraction, digits: int) -> None:
+    assert Fraction(decimal_text(value, digits)) == Fraction(floor(value * 10**digits + Fraction(1, 2)), 10**digits)
 
 
 def test_french_puts_its_spaces_before_double_signs() -> None:

@@ -21,7 +21,8 @@ from metering.cli.compaction import last_month
 from metering.ledger import store
 from metering.ledger.compact import compact
 from metering.ledger.files import list_files
-from metering.ledger.monthly import KINDS, by_month, read_month
+from metering.ledger.month_files import by_month
+from metering.ledger.monthly import KINDS, read_month
 from metering.ledger.months import SUMS, known_names, list_months
 from metering.ledger.record import record
 from metering.ledger.store import open_ledger

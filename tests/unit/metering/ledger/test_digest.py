@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering.ledger import digest as module
+from metering.ledger import digesting as module
 from metering.ledger.compact import compact
 from metering.ledger.digest import DIRECTORY, MonthFigures, read_figures
 from metering.samples import METRICS
