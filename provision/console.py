@@ -5,6 +5,7 @@ It knows click and, of the toolkit, the errors alone, because it travels to serv
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 import textwrap
@@ -31,6 +32,10 @@ class Commands(click.Group):
         )
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            # A name that the terminal's encoding does not have must not end the command.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
