@@ -243,13 +243,15 @@ def _step(line: Line, step: Step, statement: Statement, words: Words) -> str:
 def _coverage(statement: Statement, words: Words) -> Page:
     """On how many days each measure rests, and what is missing of it; nothing on an opening's paper."""
     measured = [line for line in statement.lines if line.measured and line.name != "base"]
-    rows = []
+    several = len(statement.parts) > 1
+    # What rests on the same days, and lacks the same, is said once.
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for line in measured:
+        months = f" ({_months(_part(line, statement), words)})" if several else ""
         remarks = [words.note(note, statement.year, iso=False) for note in line.notes if _of_gaps(note)]
-        several = len(statement.parts) > 1
-        label = words.text(f"lines.{line.name}")
-        where = f"{label}, {_months(_part(line, statement), words)}" if several else label
-        rows.append([where, _days(line, words), words.text("separator").join(remarks)])
+        found = months, _days(line, words), words.text("separator").join(remarks)
+        alike.setdefault(found, []).append(words.text(f"lines.{line.name}"))
+    rows = [[", ".join(labels) + months, days, remarks] for (months, days, remarks), labels in alike.items()]
     return {
         "title": words.text("annex.coverage_title"),
         "head": [words.text(f"annex.{column}") for column in ("line", "sampled", "missing")],

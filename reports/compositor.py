@@ -11,6 +11,7 @@ bytes. The process ends when its input does, so that none outlives the run that 
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from importlib import resources
@@ -27,10 +28,16 @@ class TypesettingError(Exception):
 
 
 class Compositor:
-    """Sets the papers of one sender and year. Each has compilers of its own; it is not to be used by two threads."""
+    """Sets the papers of one sender and year. Each has compilers of its own; it is not to be used by two threads.
+
+    A page's content lies in a file of memory (memfd_create(2)) that Typst reads anew each time. As an input of the
+    compiler it would change what all templates see, and Typst would forget what it knows of the others.
+    """
 
     def __init__(self, year: int, sender: str) -> None:
-        self._year, self._sender = year, sender
+        self._year = year
+        self._content = os.fdopen(os.memfd_create("page"), "wb")
+        self._inputs = {"page": f"/proc/self/fd/{self._content.fileno()}", "sender": sender, "year": str(year)}
         self._fonts = typst.Fonts(
             include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(directory() / "fonts")]
         )
@@ -39,12 +46,15 @@ class Compositor:
     def print(self, template: str, content: str) -> bytes:
         """The PDF of a template and its content (JSON). TypesettingError when there can be none."""
         if template not in self._compilers:
-            # Typst opens nothing but the template and the logo, which may lie anywhere.
+            # Typst opens nothing but the template, the content and the logo, which may lie anywhere.
             path = str(directory() / "templates" / template)
-            self._compilers[template] = typst.Compiler(path, root="/", font_paths=self._fonts)
+            self._compilers[template] = typst.Compiler(path, root="/", font_paths=self._fonts, sys_inputs=self._inputs)
+        self._content.seek(0)
+        self._content.truncate()
+        self._content.write(content.encode())
+        self._content.flush()
         try:
             printed = self._compilers[template].compile(
-                sys_inputs={"page": content, "sender": self._sender, "year": str(self._year)},
                 pdf_standards=["ua-1", "a-2a"],
                 timestamp=datetime(self._year, 12, 31, tzinfo=UTC),
             )

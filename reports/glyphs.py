@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from bisect import bisect_right
 from functools import cache, lru_cache
@@ -12,6 +13,9 @@ from typing import Final
 MISSING_GLYPH: Final = "□"
 # A longer word may be broken anywhere, so that nothing runs off the page.
 _LONGEST_WORD: Final = 24
+# What nearly all texts are made of: every character has a glyph, and stands for itself.
+_ORDINARY: Final = r"!-~\u00a0-\u00ac\u00ae-\u017f\u202f\u2013\u2014\u2018\u2019\u201c\u201d\u2026\u20ac\u2212"
+_ORDINARY_TEXT: Final = re.compile(rf"(?:[{_ORDINARY}]{{0,{_LONGEST_WORD}}} )*[{_ORDINARY}]{{0,{_LONGEST_WORD}}}")
 # They draw nothing, but say how their neighbours are written: in Persian, in the scripts of India, in emoji.
 _JOINERS: Final = "\u200c\u200d"
 _BREAKS: Final = "\n\r\t\v\f\u2028\u2029"
@@ -20,7 +24,7 @@ _BREAKS: Final = "\n\r\t\v\f\u2028\u2029"
 @lru_cache(maxsize=4096)
 def printable(text: str) -> str:
     """Text as PDF/A and the fonts allow it: no control characters, □ for what has no glyph, long words breakable."""
-    if text.isascii() and text.isprintable() and len(text) <= _LONGEST_WORD:
+    if _ORDINARY_TEXT.fullmatch(text):
         return text
     composed = unicodedata.normalize("NFC", text)
     kept = "".join(_one(composed, place) for place in range(len(composed)))

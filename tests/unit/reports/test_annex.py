@@ -73,16 +73,22 @@ def test_what_the_quota_leaves_is_said() -> None:
     ]
 
 
-def test_days_sampled_of_days_expected_are_said_for_every_measure() -> None:
+def test_days_sampled_of_days_expected_are_said_once_for_all_measures_that_rest_on_the_same_days() -> None:
     rows = page_of("full-year")["coverage"]["rows"]
     assert [(label, days) for label, days, _ in rows] == [
-        ("Utilisateurs actifs", "365 jours relevés sur 365"),
-        ("SMS envoyés", "365 jours relevés sur 365"),
-        ("E-mails envoyés", "365 jours relevés sur 365"),
-        ("Documents", "365 jours relevés sur 365"),
+        ("Utilisateurs actifs, SMS envoyés, E-mails envoyés, Documents", "365 jours relevés sur 365"),
         ("Utilisateurs Collabora", "noté une fois par an"),
     ]
-    assert [remarks for _, _, remarks in rows] == [""] * 5
+
+
+def test_what_is_missing_of_some_measures_is_said_of_them_alone() -> None:
+    rows = page_of("estimated", "en")["coverage"]["rows"]
+    assert [(label, days) for label, days, _ in rows] == [
+        ("Active users, Documents", "334 days sampled of 365"),
+        ("SMS sent, E-mails sent", "334 days sampled of 365"),
+        ("Collabora users", ""),
+    ]
+    assert ["estimate" in remarks for _, _, remarks in rows] == [False, True, False]
 
 
 def test_what_is_missing_is_said() -> None:
@@ -129,7 +135,12 @@ def test_several_periods_have_their_own_lines() -> None:
     assert (first["included"], second["included"]) == ("5", "10")
     assert "9 × €40.00 × 5/12" in first["details"][0]
     assert "17 × €20.00 × 6/12" in second["details"][0]
-    assert "Active users, Jan–May" in [row[0] for row in page["coverage"]["rows"]]
+    assert [row[0] for row in page["coverage"]["rows"]] == [
+        "Active users, SMS sent, E-mails sent, Documents (Jan–May)",
+        "Collabora users (Jan–May)",
+        "Active users, SMS sent, E-mails sent, Documents (Jul–Dec)",
+        "Collabora users (Jul–Dec)",
+    ]
 
 
 def test_an_estimate_is_marked_at_the_amount_due_and_at_its_line() -> None:

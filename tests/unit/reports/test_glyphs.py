@@ -57,6 +57,13 @@ def test_a_long_word_may_be_broken_but_not_within_a_character() -> None:
     assert printable("ج" * 30) == "ج" * 30
 
 
+def test_a_character_is_written_the_same_in_a_short_text_as_in_one_that_is_looked_at_closely() -> None:
+    for character in map(chr, range(0x21, 0x2600)):
+        # A word of thirty is looked at character by character.
+        closely = printable(character * 30).replace("\u200b", "")
+        assert closely.startswith(printable(character)), f"U+{ord(character):04X}"
+
+
 def test_the_list_is_that_of_the_fonts() -> None:
     made = runpy.run_path(str(ROOT / "scripts" / "font-coverage"))
     listed = (ROOT / "reports" / "fonts" / "coverage.txt").read_text(encoding="ascii").split()
