@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from provision.errors import RequestError
@@ -130,7 +131,7 @@ def papers(
     text = words(language)
     press = Press.for_cooperative(sources.cooperative, sources.logo, year, text, memory)
     yield from tables(statements, year, text, formats)
-    overview = overview_page(statements, year, text, sources.before)
+    overview = partial(overview_page, statements, year, text, sources.before)
     files = [f"{statement.customer.instance}-{year}.pdf" for statement in statements]
     pages = (annex_page(statement, text) for statement in statements)
     yield from zip([*files, _fleet_paper(year)], press.papers(pages, overview), strict=True)

@@ -130,14 +130,20 @@ class Line:
         return self.billed and any(note.kind in ("no_sample", "months_without_sample") for note in self.notes)
 
 
+def half_up(numerator: int, denominator: int) -> int:
+    """The whole number nearest to a quotient; of two equally near ones, the greater."""
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
 def round_half_up(value: Fraction) -> int:
     """The nearest whole number; of two equally near ones, the greater."""
-    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
+    return half_up(value.numerator, value.denominator)
 
 
 def cents(amount: Fraction) -> int:
     """An amount in cents, rounded half up; one below zero is rounded as what it takes off would be."""
-    return -round_half_up(-amount * 100) if amount < 0 else round_half_up(amount * 100)
+    size = half_up(abs(amount.numerator) * 100, amount.denominator)
+    return -size if amount < 0 else size
 
 
 def money(in_cents: int) -> Decimal:

@@ -21,7 +21,7 @@ from babel.numbers import format_compact_decimal, format_currency, get_decimal_s
 
 from provision.contract import Vat
 from provision.settings import Language
-from reports.lines import GIGABYTE, Line, Note
+from reports.lines import GIGABYTE, Line, Note, half_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Words:
 
     def number(self, value: Fraction | int, digits: int = 0) -> str:
         """A number of 0 or more with `digits` decimals, rounded half up, its thousands grouped."""
-        return _number(value, digits, self.locale)
+        # Not the fraction itself: whether it was written before is looked up by it, and hashing one takes long.
+        return _number(value.numerator, value.denominator, digits, self.locale)
 
     def short_number(self, value: Fraction | int) -> str:
         """A number of 0 or more in few characters, such as 12,3 k: for places where the exact one stands elsewhere."""
@@ -52,11 +53,11 @@ class Words:
 
     def gigabytes(self, size: Fraction | int) -> str:
         """Bytes as GB (10^9 bytes) with two decimals; with more where two would hide that a GB has started."""
-        value = Fraction(size, GIGABYTE)
+        numerator, denominator = size.numerator, size.denominator * GIGABYTE
         digits = 2
-        while digits < 9 and Fraction(decimal_text(value, digits)).denominator == 1 != value.denominator:
+        while digits < 9 and numerator % denominator and not _parts(numerator, denominator, digits)[1]:
             digits += 1
-        return self.text("gigabytes", number=self.number(value, digits))
+        return self.text("gigabytes", number=_number(numerator, denominator, digits, self.locale))
 
     def money(self, amount: Decimal, currency: str) -> str:
         """An amount with the currency's sign and its two decimals."""
@@ -139,9 +140,9 @@ def _locale(identifier: str) -> Locale:
 
 # A paper has hundreds of numbers, most of them small: the same ones come again on the next.
 @lru_cache(maxsize=20_000)
-def _number(value: Fraction | int, digits: int, locale: str) -> str:
+def _number(numerator: int, denominator: int, digits: int, locale: str) -> str:
     group, point = _symbols(locale)
-    whole, part = _parts(value, digits)
+    whole, part = _parts(numerator, denominator, digits)
     # As Babel writes it by the pattern "#,##0.00", which it would take apart again for every number.
     text = f"{whole:,}".replace(",", group)
     return f"{text}{point}{part:0{digits}d}" if digits else text
@@ -178,16 +179,14 @@ def _symbols(locale: str) -> tuple[str, str]:
 
 def decimal_text(value: Fraction | int, digits: int) -> Decimal:
     """A number of 0 or more rounded half up to `digits` decimals, exactly."""
-    whole, part = _parts(value, digits)
+    whole, part = _parts(value.numerator, value.denominator, digits)
     return Decimal(f"{whole}.{part:0{digits}d}" if digits else str(whole))
 
 
-def _parts(value: Fraction | int, digits: int) -> tuple[int, int]:
-    """A number of 0 or more rounded half up: what stands before the decimals, and they themselves."""
-    # With whole numbers, because a fraction is reduced at every step.
+def _parts(numerator: int, denominator: int, digits: int) -> tuple[int, int]:
+    """A quotient of 0 or more rounded half up: what stands before the decimals, and they themselves."""
     unit: int = 10**digits
-    scaled = (2 * value.numerator * unit + value.denominator) // (2 * value.denominator)
-    return divmod(scaled, unit)
+    return divmod(half_up(numerator * unit, denominator), unit)
 
 
 def percent_text(share: Fraction | None) -> str | None:

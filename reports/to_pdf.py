@@ -103,12 +103,13 @@ class Press:
 
     def fleet(self, page: Page) -> bytes:
         """The fleet's paper; `page` is what `reports.overview.overview_page` gives."""
-        return next(self.papers((), page))
+        return next(self.papers((), lambda: page))
 
-    def papers(self, annexes: Iterable[Page], fleet: Page | None = None) -> Iterator[bytes]:
+    def papers(self, annexes: Iterable[Page], fleet: Callable[[], Page] | None = None) -> Iterator[bytes]:
         """Many customers' papers, in the order of their pages, then the fleet's, if there is one.
 
-        They are printed on all processors, and few of them are held at a time.
+        They are printed on all processors, and few of them are held at a time. `fleet` gives the page of the fleet's
+        paper: while others are printed already, and in a thread of its own.
         """
         coming = iter(annexes)
         first = list(islice(coming, _FEW + 1))
@@ -134,7 +135,8 @@ class Press:
         content = printed_content(page)
         return self._once("annex.typ", content, lambda: self._set("annex.typ", content, page, printer))
 
-    def _fleet(self, page: Page, printer: _Printer) -> bytes:
+    def _fleet(self, make: Callable[[], Page], printer: _Printer) -> bytes:
+        page = make()
         clean = _printable(page)
         parts = list(in_parts(clean))
 
