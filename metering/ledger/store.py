@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,10 @@ class Ledger:
 
     def _table(self, kind: FileKind, schema: pa.Schema) -> ir.Table:
         return self._engine.table(ibis.util.gen_name(kind), self._paths[kind], schema)
+
+    def bring(self, columns: Mapping[str, Sequence[Any]], schema: ibis.Schema) -> ir.Table:
+        """Rows that a question brings with it, by column, as a table to be joined with those of the ledger."""
+        return self._engine.bring(columns, schema)
 
     def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
         """Run an expression over this ledger's tables: its rows, as plain Python values by column name."""

@@ -92,7 +92,7 @@ def year_usage(ledger: Ledger, year: int, windows: Mapping[str, Window]) -> dict
     """
     if not windows:
         return {}
-    frame = windows_table(windows)
+    frame = _windows_table(ledger, windows)
     samples: dict[str, dict[int, dict[str, Any]]] = {slug: {} for slug in windows}
     for row in ledger.fetch(samples_by_month(_of_year(ledger.samples, year), frame)):
         # Whole numbers come as decimals where the engine's integers might be too narrow. In place: of a large fleet,
@@ -107,16 +107,16 @@ def _of_year(table: ir.Table, year: int) -> ir.Table:
     return table.filter(table.day.between(date(year, 1, 1), date(year, 12, 31)))
 
 
-def windows_table(windows: Mapping[str, Window]) -> ir.Table:
+def _windows_table(ledger: Ledger, windows: Mapping[str, Window]) -> ir.Table:
     """The windows as a table: instance, first_day, last_day, billed (bit n-1 is set for a billed month n)."""
-    columns = {
+    columns: dict[str, list[Any]] = {
         "instance": list(windows),
         "first_day": [window.first_day for window in windows.values()],
         "last_day": [window.last_day for window in windows.values()],
         "billed": [sum(_bit(month) for month in window.months) for window in windows.values()],
     }
     schema = {"instance": "string", "first_day": "date", "last_day": "date", "billed": "int64"}
-    return ibis.memtable(columns, schema=ibis.schema(schema))
+    return ledger.bring(columns, ibis.schema(schema))
 
 
 def _bit(month: int) -> int:
@@ -126,7 +126,7 @@ def _bit(month: int) -> int:
 def samples_by_month(samples: ir.Table, windows: ir.Table) -> ir.Table:
     """Per instance and month that has samples: counts, sums, peaks and last values of each metric.
 
-    `samples`: day, instance, metric, value, all of one year; `windows` as `windows_table` makes it. Null
+    `samples`: day, instance, metric, value, all of one year; `windows` as `_windows_table` makes it. Null
     where the metric has no sample in the month. `expected_<metric>` counts the days of the window that
     have one.
     """
