@@ -65,9 +65,9 @@ class DuckDB:
         return table
 
     def fetch(self, expression: ir.Table) -> list[dict[str, Any]]:
-        query = self._connection.compile(expression)
+        names, query = expression.columns, self._connection.compile(expression)
         try:
-            rows = [dict(zip(expression.columns, row, strict=True)) for row in self._rows(query)]
+            rows = [dict(zip(names, row, strict=True)) for row in self._rows(query)]
         except duckdb.Error as error:
             raise _failed(
                 "DuckDB", error, "see whether the disk with temporary files ($TMPDIR, else /tmp) is full"
