@@ -92,11 +92,6 @@ def create(
         return
     outcome = carry_out(prepared, loaded, messages())
     say(f"{outcome.instance.slug}: {outcome.checks} checks passed. What was done: {outcome.log}")
-    more = {
-        "instance": outcome.instance.slug,
-        "checks": outcome.checks,
-        "letter": outcome.letter,
-        "log": str(outcome.log),
-    }
-    print_hosts(outcome.hosts, as_json, **more)
+    told = {"checks": outcome.checks, "letter": outcome.letter, "log": str(outcome.log)}
+    print_hosts(outcome.hosts, as_json, instance=outcome.instance.slug, **told)
     refuse_degraded(outcome.degraded, [outcome.instance.slug])

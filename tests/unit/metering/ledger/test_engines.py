@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import ibis
 import pytest
 
 from metering.ledger.compact import compact
@@ -60,3 +61,10 @@ def test_a_question_that_fails_is_told_as_an_error_with_a_way_out(tmp_path: Path
         ledger.fetch(ledger.samples)
     assert caught.value.hint
     assert caught.value.status == 1
+
+
+def test_rows_that_cannot_be_brought_are_told_as_an_error_with_a_way_out(tmp_path: Path) -> None:
+    schema = ibis.schema({"billed": "int64"})
+    with pytest.raises(ChillError, match="engine: DuckDB failed: ") as caught:
+        make_engine("duckdb", tmp_path).bring({"billed": ["no number"]}, schema)
+    assert caught.value.hint
